@@ -1,0 +1,175 @@
+package v1
+
+import (
+	"net/netip"
+	"time"
+)
+
+// ObservedState is what a node says of itself: GET /v1/observed.
+type ObservedState struct {
+	Node    string `json:"node"`
+	Version string `json:"version"`
+	// Mode is "lb" or "peer" (weir --peer).
+	Mode       string          `json:"mode"`
+	Owners     []OwnerStatus   `json:"owners"`
+	Services   []ServiceStatus `json:"services"`
+	Interfaces []Interface     `json:"interfaces"`
+	BGP        *BGPStatus      `json:"bgp,omitempty"`
+	Conditions []Condition     `json:"conditions,omitempty"`
+}
+
+// OwnerStatus says how far an owner's state has come.
+type OwnerStatus struct {
+	Owner string `json:"owner"`
+	// Desired was accepted and stored, Applied is in force.
+	Desired Generation `json:"desired"`
+	Applied Generation `json:"applied"`
+	// Error says why Applied lags, in one line.
+	Error string `json:"error,omitempty"`
+}
+
+// ServiceStatus is a service as the dataplane has it: GET /v1/services.
+type ServiceStatus struct {
+	Service
+	Owner string `json:"owner"`
+	// Programmed is true when the whole service is in the maps. A service is
+	// programmed whole or not at all.
+	Programmed    bool            `json:"programmed"`
+	BackendStates []BackendStatus `json:"backendStates,omitempty"`
+	Conditions    []Condition     `json:"conditions,omitempty"`
+}
+
+// BackendStatus is a backend as the dataplane has it: GET /v1/backends.
+type BackendStatus struct {
+	Backend
+	// State is "active", "inactive" (a probe failed) or "unreachable" (no
+	// route).
+	State string `json:"state"`
+	// Flows counts the flows in both tables that name this backend.
+	Flows uint64 `json:"flows"`
+	// Packets and Bytes count what the live flows carried, both directions.
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+	Probe   *Probe `json:"probe,omitempty"`
+}
+
+// Backend states.
+const (
+	BackendActive      = "active"
+	BackendInactive    = "inactive"
+	BackendUnreachable = "unreachable"
+)
+
+// Probe is the last result of a backend's health probe.
+type Probe struct {
+	// Type is "tcp", "udp", "sctp".
+	Type    string        `json:"type"`
+	Healthy bool          `json:"healthy"`
+	Latency time.Duration `json:"latency"`
+	Error   string        `json:"error,omitempty"`
+	Last    time.Time     `json:"last"`
+}
+
+// Interface is a network interface and what weir did with it.
+type Interface struct {
+	Name  string `json:"name"`
+	Index int    `json:"index"`
+	// Hook is "xdp", "tc" or "none".
+	Hook string `json:"hook"`
+	// Reason says why Hook is what it is.
+	Reason string `json:"reason,omitempty"`
+	MTU    int    `json:"mtu"`
+}
+
+// Flow is one direction of a connection: GET /v1/flows.
+type Flow struct {
+	Protocol Protocol `json:"protocol"`
+	// Source and Destination as the packet comes in.
+	Source      netip.AddrPort `json:"source"`
+	Destination netip.AddrPort `json:"destination"`
+	// NewSource and NewDestination as it goes out.
+	NewSource      netip.AddrPort `json:"newSource"`
+	NewDestination netip.AddrPort `json:"newDestination"`
+	// Direction is "forward" (from the client) or "reply".
+	Direction string `json:"direction"`
+	// State is "half-open" or "established", and "closing" after FIN, RST,
+	// SHUTDOWN or ABORT.
+	State    string        `json:"state"`
+	Service  string        `json:"service,omitempty"`
+	Packets  uint64        `json:"packets"`
+	Bytes    uint64        `json:"bytes"`
+	IdleTime time.Duration `json:"idleTime"`
+}
+
+// Drop counts the packets that one reason ended: GET /v1/drops.
+type Drop struct {
+	Reason string `json:"reason"`
+	// Count since the maps were made, over all CPUs and both hooks.
+	Count uint64 `json:"count"`
+}
+
+// Counters are the dataplane's totals: In = Forwarded + Passed + the drops.
+// A row that says Action "drop" has a Drop reason.
+type Counters struct {
+	In        uint64 `json:"in"`
+	Forwarded uint64 `json:"forwarded"`
+	Passed    uint64 `json:"passed"`
+	Drops     []Drop `json:"drops"`
+}
+
+// BGPStatus is the speaker as it stands: GET /v1/bgp.
+type BGPStatus struct {
+	ASN            uint32          `json:"asn"`
+	RouterID       netip.Addr      `json:"routerID"`
+	ListenPort     uint16          `json:"listenPort"`
+	Peers          []PeerStatus    `json:"peers"`
+	Advertisements []Advertisement `json:"advertisements"`
+	// Routes are the learned best paths that stand in the kernel FIB.
+	Routes []Route `json:"routes"`
+}
+
+// PeerStatus is one BGP session.
+type PeerStatus struct {
+	Peer
+	// State is GoBGP's session state: "established", "active", ...
+	State string `json:"state"`
+	// Uptime of the session, or time since it went down.
+	Uptime   time.Duration `json:"uptime"`
+	Received uint64        `json:"received"`
+	Accepted uint64        `json:"accepted"`
+}
+
+// Advertisement is a prefix that this node originates.
+type Advertisement struct {
+	Prefix    netip.Prefix `json:"prefix"`
+	LocalPref uint32       `json:"localPref"`
+	MED       uint32       `json:"med"`
+	// Prepend is how often external peers see our AS number in addition.
+	Prepend int `json:"prepend"`
+}
+
+// Route is a prefix in the kernel FIB with all its equal-cost next hops.
+type Route struct {
+	Prefix   netip.Prefix `json:"prefix"`
+	NextHops []netip.Addr `json:"nextHops"`
+}
+
+// Condition says one thing about an object, in the way of Kubernetes.
+type Condition struct {
+	// Type is CamelCase, from the constants below.
+	Type string `json:"type"`
+	// Status is true when the condition holds.
+	Status bool `json:"status"`
+	// Reason is CamelCase, for programs.
+	Reason string `json:"reason"`
+	// Message is one line for a person and says what to do.
+	Message string `json:"message"`
+}
+
+// Condition types.
+const (
+	ConditionProgrammed = "Programmed"
+	ConditionAllocated  = "Allocated"
+	ConditionAccepted   = "Accepted"
+	ConditionReachable  = "Reachable"
+)

@@ -1,0 +1,204 @@
+package v1
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+)
+
+// Generation orders the states that one owner sends. Two controllers that
+// both believe they lead are ordered by the epoch of their lease; within one
+// lease the sequence counts up.
+type Generation struct {
+	// Epoch counts leases. Optional; zero for an owner without election.
+	Epoch uint64 `json:"epoch"`
+	// Sequence counts states within the epoch.
+	Sequence uint64 `json:"sequence"`
+}
+
+// Compare returns -1, 0 or +1 as g is older than, equal to or newer than o.
+func (g Generation) Compare(o Generation) int {
+	if c := cmp.Compare(g.Epoch, o.Epoch); c != 0 {
+		return c
+	}
+	return cmp.Compare(g.Sequence, o.Sequence)
+}
+
+// String prints the generation as epoch.sequence.
+func (g Generation) String() string { return fmt.Sprintf("%d.%d", g.Epoch, g.Sequence) }
+
+// NodeState is everything that one owner wants of one node. It is a whole
+// set: what is absent is removed. The zero value asks for nothing.
+type NodeState struct {
+	Generation Generation `json:"generation"`
+	// Services in any order; a frontend (VIP, port, protocol) occurs once.
+	Services []Service `json:"services,omitempty"`
+	// BGP is absent where the owner does not run BGP on this node.
+	BGP *BGP `json:"bgp,omitempty"`
+	// Roles gives this node's rank for each VIP. A VIP without a role is
+	// served, but not announced.
+	Roles []Role `json:"roles,omitempty"`
+}
+
+// Role is this node's place among the load balancer nodes of one VIP.
+type Role struct {
+	VIP netip.Addr `json:"vip"`
+	// Rank 0 is the active node, 1 the first standby, and so on. Ranks of
+	// one VIP differ on every node, so a BGP tie cannot happen.
+	Rank int `json:"rank"`
+	// Nodes is how many load balancer nodes hold a rank for this VIP; the
+	// dataplane divides source ports by it. At least Rank+1.
+	Nodes int `json:"nodes"`
+}
+
+// Protocol is the layer 4 protocol of a service.
+type Protocol string
+
+// The protocols a service may have. Their spelling is that of the article's
+// table, not that of Kubernetes.
+const (
+	TCP  Protocol = "tcp"
+	UDP  Protocol = "udp"
+	SCTP Protocol = "sctp"
+)
+
+// Number returns the IANA protocol number, zero for an unknown protocol.
+func (p Protocol) Number() uint8 {
+	switch p {
+	case TCP:
+		return 6
+	case UDP:
+		return 17
+	case SCTP:
+		return 132
+	}
+	return 0
+}
+
+// ProtocolFromNumber is the inverse of Number; the result is empty for a
+// number that no service can have.
+func ProtocolFromNumber(n uint8) Protocol {
+	for _, p := range []Protocol{TCP, UDP, SCTP} {
+		if p.Number() == n {
+			return p
+		}
+	}
+	return ""
+}
+
+// Mode says what the dataplane rewrites (DESIGN.md 5, table "Modes").
+type Mode string
+
+// The modes that the dataplane serves today.
+const (
+	// ModeDefault rewrites the destination only; answers must cross this node.
+	ModeDefault Mode = "default"
+	// ModeOneArm also rewrites the source to this node's own address.
+	ModeOneArm Mode = "onearm"
+	// ModeFullNAT also rewrites the source to the VIP; BGP brings answers to
+	// the active node.
+	ModeFullNAT Mode = "fullnat"
+)
+
+// Algorithm says how a backend is chosen for a new flow.
+type Algorithm string
+
+// RoundRobin walks the weighted slot table in turn.
+const RoundRobin Algorithm = "rr"
+
+// Frontend names a service to the outside: what a client dials.
+type Frontend struct {
+	VIP      netip.Addr `json:"vip"`
+	Port     uint16     `json:"port"`
+	Protocol Protocol   `json:"protocol"`
+}
+
+// String prints 192.0.2.1:80/tcp.
+func (f Frontend) String() string {
+	return netip.AddrPortFrom(f.VIP, f.Port).String() + "/" + string(f.Protocol)
+}
+
+// Compare orders frontends by address, port and protocol.
+func (f Frontend) Compare(o Frontend) int {
+	if c := f.VIP.Compare(o.VIP); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(f.Port, o.Port); c != 0 {
+		return c
+	}
+	return cmp.Compare(f.Protocol, o.Protocol)
+}
+
+// Service is one frontend and its backends.
+type Service struct {
+	// Name is for people and logs: namespace/name, with :port where a
+	// Kubernetes Service has several.
+	Name string `json:"name,omitempty"`
+	Frontend
+	Mode Mode `json:"mode"`
+	// Algorithm is optional; empty means RoundRobin.
+	Algorithm Algorithm `json:"algorithm,omitempty"`
+	// Block is LoxiLB's mark number, shown in `weirctl get lb`.
+	Block uint32 `json:"block,omitempty"`
+	// Monitor asks for health probes of the backends.
+	Monitor  bool      `json:"monitor,omitempty"`
+	Backends []Backend `json:"backends,omitempty"`
+}
+
+// Backend is one endpoint of a service: a NodePort of a node or a pod.
+type Backend struct {
+	Address netip.Addr `json:"address"`
+	Port    uint16     `json:"port"`
+	// Weight is the share of new flows relative to the other backends.
+	// Optional; zero means 1. At most MaxWeight.
+	Weight uint16 `json:"weight,omitempty"`
+}
+
+// MaxWeight bounds Backend.Weight so that a slot table stays small.
+const MaxWeight = 100
+
+// MaxBackends bounds the backends of one service.
+const MaxBackends = 1024
+
+// BGP is the speaker's configuration of a node.
+type BGP struct {
+	ASN      uint32     `json:"asn"`
+	RouterID netip.Addr `json:"routerID"`
+	// ListenPort is optional; zero means 179.
+	ListenPort uint16 `json:"listenPort,omitempty"`
+	// NextHopSelf installs the export policy set-next-hop-self-gpolicy, as
+	// LB nodes have it. Peers leave next hops alone.
+	NextHopSelf bool `json:"nextHopSelf,omitempty"`
+	// HoldTime in seconds, 3 to 65535. Optional; zero means DefaultHoldTime.
+	HoldTime uint16 `json:"holdTime,omitempty"`
+	Peers    []Peer `json:"peers,omitempty"`
+	// VIPs are the prefixes that service addresses come from. An LB node
+	// refuses them from other LB nodes, else the standby would re-export the
+	// active node's path without MED (DESIGN.md 6, Ranks).
+	VIPs []netip.Prefix `json:"vips,omitempty"`
+}
+
+// DefaultHoldTime in seconds: three keepalives of 3 s. RFC 4271 section 10
+// suggests 90 s, which is how long a client would keep talking to a dead node.
+const DefaultHoldTime = 9
+
+// PeerRole tells what stands at the other end of a session.
+type PeerRole string
+
+// The roles of a BGP peer.
+const (
+	PeerLB       PeerRole = "lb"
+	PeerWorker   PeerRole = "worker"
+	PeerExternal PeerRole = "external"
+)
+
+// Peer is one BGP neighbour.
+type Peer struct {
+	Address netip.Addr `json:"address"`
+	ASN     uint32     `json:"asn"`
+	// Port is optional; zero means 179.
+	Port uint16   `json:"port,omitempty"`
+	Role PeerRole `json:"role"`
+	// MultiHop allows an eBGP peer that is not on a connected network.
+	MultiHop bool `json:"multiHop,omitempty"`
+}
