@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* All maps, one line each of what key leads to what value, and who writes. */
+#ifndef WEIR_LIB_MAPS_H
+#define WEIR_LIB_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "lib/types.h"
+
+#define MAX_VIPS 4096
+#define MAX_SERVICES 16384
+#define MAX_BACKENDS 131072
+#define MAX_SLOTS 1048576
+#define MAX_FLOWS 1048576 /* default; the loader may resize flows and flows_new */
+#define MAX_NEXTHOPS 4096
+#define MAX_DEVICES 1024
+#define MAX_COUNTERS 64 /* for each hook */
+
+/* VIP -> flags and source ports. Written by Go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __be32);
+	__type(value, struct vip);
+	__uint(max_entries, MAX_VIPS);
+} vips SEC(".maps");
+
+/* VIP, port, protocol -> service. Written by Go, after its slots. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct service_key);
+	__type(value, struct service);
+	__uint(max_entries, MAX_SERVICES);
+} services SEC(".maps");
+
+/* Flat array of backend ids; a service holds offset and length. Written by Go:
+ * new region, then the service entry; the old region rests for a grace period.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, MAX_SLOTS);
+} slots SEC(".maps");
+
+/* id -> backend; id 0 is never used. Written by Go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct backend);
+	__uint(max_entries, MAX_BACKENDS);
+} backends SEC(".maps");
+
+/* Service id -> next slot for round robin. Per CPU, so that no line bounces;
+ * each CPU walks the whole table, which keeps the weights. Written by BPF.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, MAX_SERVICES);
+} rr_next SEC(".maps");
+
+/* Index -> where packets leave. Index 0 is never used. Written by BPF. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct nexthop);
+	__uint(max_entries, MAX_NEXTHOPS);
+} nexthops SEC(".maps");
+
+/* ifindex -> what the device can. Written by Go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u32);
+	__type(value, struct device);
+	__uint(max_entries, MAX_DEVICES);
+} devices SEC(".maps");
+
+/* Packet as it comes in -> rewrite. Established flows. BPF inserts, Go sweeps.
+ * When it is full new flows are dropped; nothing is ever evicted.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+	__uint(max_entries, MAX_FLOWS);
+} flows SEC(".maps");
+
+/* As flows, for half-open flows only: a SYN flood evicts nothing else. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+	__uint(max_entries, MAX_FLOWS / 4);
+} flows_new SEC(".maps");
+
+/* hook * MAX_COUNTERS + enum counter -> packets (lib/counters.h). */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 2 * MAX_COUNTERS);
+} counters SEC(".maps");
+
+/* One element, read by BPF. Written by Go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct config);
+	__uint(max_entries, 1);
+} config SEC(".maps");
+
+#endif /* WEIR_LIB_MAPS_H */

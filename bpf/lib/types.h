@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Layouts shared with Go. bpf2go generates the Go side from BTF, so nothing is
+ * mirrored by hand; padding is explicit. Addresses and ports are in network
+ * order and typed __be32 / __be16, everything else is in host order.
+ */
+#ifndef WEIR_LIB_TYPES_H
+#define WEIR_LIB_TYPES_H
+
+#include <linux/types.h>
+
+/* A packet as it comes in. One for each direction of a connection. */
+struct flow_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+enum flow_state {
+	FLOW_HALF_OPEN = 0,   /* only the client has spoken */
+	FLOW_ESTABLISHED = 1, /* both have spoken; lives in flows */
+	FLOW_CLOSING = 2,     /* FIN, RST, SHUTDOWN or ABORT was seen: may be taken over */
+};
+
+enum flow_flags {
+	FLOW_REPLY = 1 << 0,	/* from the backend to the client */
+	FLOW_SEEN_FIN = 1 << 1, /* this direction has closed */
+};
+
+/* The complete rewrite for one direction: 16 + 48 bytes with its key, one
+ * cache line where it is aligned.
+ */
+struct flow {
+	__be32 saddr; /* source after the rewrite */
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u16 csum_addr; /* folded one's complement delta (RFC 1624) of both addresses */
+	__u16 csum_port; /* same of both ports */
+	__u32 backend;	 /* id, index of backends */
+	__u16 nexthop;	 /* index of nexthops; 0: none cached, ask the FIB */
+	__u8 state;	 /* enum flow_state */
+	__u8 flags;	 /* enum flow_flags */
+	__u32 service;	 /* id */
+	__u32 last_seen; /* low 32 bits of jiffies */
+	__u64 packets;
+	__u64 bytes;
+};
+
+enum vip_flags {
+	VIP_ACTIVE = 1 << 0, /* this node has rank 0: it keeps the client's port if it can */
+};
+
+/* A service address. Source ports of new flows come from [port_min, port_max],
+ * host order; nodes of different rank get ranges that do not overlap.
+ */
+struct vip {
+	__u32 flags;
+	__u16 port_min;
+	__u16 port_max;
+};
+
+struct service_key {
+	__be32 vip;
+	__be16 port;
+	__u8 proto;
+	__u8 pad;
+};
+
+enum service_mode {
+	MODE_DEFAULT = 0,
+	MODE_ONEARM = 1,
+	MODE_FULLNAT = 2,
+};
+
+enum service_algorithm {
+	ALGORITHM_RR = 0,
+};
+
+/* slot_count 0: no backend, new flows are dropped as no_backend. */
+struct service {
+	__u32 id; /* index of rr_next */
+	__u32 slot_offset;
+	__u32 slot_count;
+	__u8 mode;	/* enum service_mode */
+	__u8 algorithm; /* enum service_algorithm */
+	__u16 flags;
+};
+
+/* A backend's id is never reused while a flow names it. */
+struct backend {
+	__be32 addr;
+	__be16 port;
+	__u16 flags;
+	__be32 node_addr; /* this node's address towards the backend: source in onearm */
+	__u32 service;	  /* id of the service it belongs to */
+};
+
+enum nexthop_flags {
+	NEXTHOP_VALID = 1 << 0,
+	NEXTHOP_XDP = 1 << 1, /* XDP may transmit to this device */
+};
+
+/* Written by BPF from bpf_fib_lookup when a flow is created or its next hop's
+ * generation is not the one in config; never written by Go.
+ */
+struct nexthop {
+	__u32 ifindex;
+	__u32 generation;
+	__u16 mtu;
+	__u16 flags; /* enum nexthop_flags */
+	__u8 dmac[6];
+	__u8 smac[6];
+	__u64 claim; /* dmac and ifindex in one word: whose slot this is */
+};
+
+enum device_flags {
+	DEVICE_XDP_TX = 1 << 0, /* frames that XDP transmits to it arrive */
+};
+
+/* A network interface, by ifindex. */
+struct device {
+	__u32 flags;
+	__u32 mtu;
+};
+
+/* One element. Go bumps nexthop_generation on every change of a route, a
+ * neighbour or a link; flows then look their next hop up again.
+ */
+struct config {
+	__u32 nexthop_generation;
+	__u32 pad;
+};
+
+#endif /* WEIR_LIB_TYPES_H */
