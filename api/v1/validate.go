@@ -6,14 +6,20 @@ import (
 )
 
 // FieldError is a value that cannot be, with the path to it:
-// services[3].backends[0].port.
+// services[3].backends[0].port. The path is empty where the text as a whole
+// is at fault.
 type FieldError struct {
 	Path    string `json:"path"`
 	Message string `json:"message"`
 }
 
 // Error prints path and message.
-func (e *FieldError) Error() string { return e.Path + ": " + e.Message }
+func (e *FieldError) Error() string {
+	if e.Path == "" {
+		return e.Message
+	}
+	return e.Path + ": " + e.Message
+}
 
 // ValidateService returns nil, or a *FieldError for the first field of s that
 // cannot be, its path relative to the service. A service that fails becomes a
@@ -82,10 +88,37 @@ func validateBackend(b Backend) *FieldError {
 	return nil
 }
 
+// MaxOwner bounds the length of an owner's name, in bytes.
+const MaxOwner = 63
+
+// ValidateOwner checks the name of the one who sends a state: a lower case
+// letter, then lower case letters, digits and dashes.
+func ValidateOwner(owner string) error {
+	ok := len(owner) > 0 && len(owner) <= MaxOwner && owner[0] >= 'a' && owner[0] <= 'z'
+	for _, c := range []byte(owner) {
+		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
+	}
+	if !ok {
+		return &FieldError{"owner", fmt.Sprintf("%q cannot name an owner, use a-z, 0-9 and -, at most %d", owner, MaxOwner)}
+	}
+	return nil
+}
+
 // ValidateState checks what concerns the state as a whole: BGP and roles. A
 // body that fails is refused; bad services are ValidateService's concern.
 func ValidateState(s NodeState) error {
-	for i, r := range s.Roles {
+	if err := validateRoles(s.Roles); err != nil {
+		return err
+	}
+	if s.BGP == nil {
+		return nil
+	}
+	return validateBGP(*s.BGP)
+}
+
+func validateRoles(roles []Role) error {
+	seen := make(map[netip.Addr]int, len(roles))
+	for i, r := range roles {
 		path := fmt.Sprintf("roles[%d]", i)
 		switch {
 		case !r.VIP.IsValid():
@@ -95,11 +128,12 @@ func ValidateState(s NodeState) error {
 		case r.Nodes <= r.Rank || r.Nodes > 64:
 			return &FieldError{path + ".nodes", fmt.Sprintf("%d nodes cannot hold rank %d, use rank+1 to 64", r.Nodes, r.Rank)}
 		}
+		if j, ok := seen[r.VIP]; ok {
+			return &FieldError{path + ".vip", fmt.Sprintf("%s is roles[%d] already", r.VIP, j)}
+		}
+		seen[r.VIP] = i
 	}
-	if s.BGP == nil {
-		return nil
-	}
-	return validateBGP(*s.BGP)
+	return nil
 }
 
 func validateBGP(b BGP) error {

@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"sync"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+)
+
+// Store holds the desired state of each owner and their merge. It is safe for
+// concurrent use; the states in it are shared and never change.
+type Store struct {
+	mu      sync.Mutex
+	states  map[string]v1.NodeState
+	claims  Claims
+	desired Desired
+	changed chan struct{}
+}
+
+// NewStore returns a store that asks for nothing.
+func NewStore() *Store {
+	s := &Store{states: map[string]v1.NodeState{}, changed: make(chan struct{}, 1)}
+	s.desired, s.claims = Merge(nil, Claims{})
+	return s
+}
+
+// ConflictError refuses a state because a newer one of the same owner stands,
+// or one of the same generation with other content.
+type ConflictError struct {
+	Owner         string
+	Sent, Current v1.Generation
+}
+
+// Error says which generation would be taken.
+func (e *ConflictError) Error() string {
+	if e.Sent == e.Current {
+		return fmt.Sprintf("generation %s of owner %s has other content already; send a higher generation", e.Sent, e.Owner)
+	}
+	return fmt.Sprintf("generation %s of owner %s is older than %s; send a higher generation", e.Sent, e.Owner, e.Current)
+}
+
+// Put replaces the owner's state. An older generation, and the same with other
+// content, is a *ConflictError; the same with the same content changes
+// nothing. The owner's name and the parts that concern the node as a whole
+// must have passed v1.ValidateOwner and v1.ValidateState. The store keeps
+// state; the caller must not change it afterwards.
+func (s *Store) Put(owner string, state v1.NodeState) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if current, ok := s.states[owner]; ok {
+		switch order := state.Generation.Compare(current.Generation); {
+		case order == 0 && equal(state, current):
+			return nil
+		case order <= 0:
+			return &ConflictError{Owner: owner, Sent: state.Generation, Current: current.Generation}
+		}
+	}
+	s.states[owner] = state
+	s.desired, s.claims = Merge(s.states, s.claims)
+	select {
+	case s.changed <- struct{}{}:
+	default: // a change is announced already; its receiver will see this one
+	}
+	return nil
+}
+
+// States returns the state of each owner.
+func (s *Store) States() map[string]v1.NodeState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.states)
+}
+
+// Desired returns the merge of all owners.
+func (s *Store) Desired() Desired {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.desired
+}
+
+// Changed yields a value after one or more changes since the last receive. It
+// serves one receiver, who then reads Desired.
+func (s *Store) Changed() <-chan struct{} { return s.changed }
+
+// equal compares what two states say: an empty list and none are the same.
+func equal(a, b v1.NodeState) bool {
+	if reflect.DeepEqual(a, b) {
+		return true
+	}
+	ja, erra := json.Marshal(a)
+	jb, errb := json.Marshal(b)
+	return erra == nil && errb == nil && bytes.Equal(ja, jb)
+}
