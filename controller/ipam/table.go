@@ -1,0 +1,183 @@
+package ipam
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// table is who has what during one Assign.
+type table struct {
+	pools     []Pool
+	exclusive bool
+	owners    map[netip.Addr]map[Port]string
+	// next is where to look for a port first: it is taken at every address of
+	// the pool before that position. Nothing is given back during an Assign,
+	// so positions only advance.
+	next map[place]position
+}
+
+// place is a port of a pool. The zero Port stands for a whole address.
+type place struct {
+	pool int
+	ipv6 bool
+	port Port
+}
+
+// position is an address within a pool's ranges.
+type position struct {
+	rng  int
+	addr netip.Addr
+}
+
+func (p position) before(o position) bool {
+	return p.rng < o.rng || (p.rng == o.rng && p.addr.Less(o.addr))
+}
+
+// selectPool finds the pool of a service that asks for no address.
+func (t *table) selectPool(name string) (int, error) {
+	if name == "" {
+		if i := t.find(DefaultPool); i >= 0 {
+			return i, nil
+		}
+		if len(t.pools) > 0 {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("%w: there is no pool; give one with --cidrPools", ErrNoSuchPool)
+	}
+	if i := t.find(name); i >= 0 {
+		return i, nil
+	}
+	return 0, fmt.Errorf("%w: %q; use one of %s", ErrNoSuchPool, name, poolNames(t.pools))
+}
+
+func (t *table) find(name string) int {
+	return slices.IndexFunc(t.pools, func(p Pool) bool { return p.Name == name })
+}
+
+// poolFor finds the pool that r may take a from.
+func (t *table) poolFor(r Request, a netip.Addr) (Pool, error) {
+	// A service that names neither a pool nor an address keeps to the default.
+	if r.Pool != "" || !r.Address.IsValid() {
+		i, err := t.selectPool(r.Pool)
+		if err != nil {
+			return Pool{}, err
+		}
+		if p := t.pools[i]; p.Contains(a) {
+			return p, nil
+		}
+		return Pool{}, fmt.Errorf("%w: %s is not in pool %s (%s); ask for one that is", ErrOutside, a, t.pools[i].Name, t.pools[i])
+	}
+	for _, p := range t.pools {
+		if p.Contains(a) {
+			return p, nil
+		}
+	}
+	return Pool{}, fmt.Errorf("%w: %s is in no pool; use one of %s, or add a pool with --cidrPools", ErrOutside, a, poolNames(t.pools))
+}
+
+// conflict says who is in the way of ports at a, nil for nobody.
+func (t *table) conflict(a netip.Addr, ports []Port) error {
+	if t.exclusive {
+		for p, owner := range t.owners[a] {
+			return fmt.Errorf("%w: %s belongs to %s (port %s) and addresses are not shared; ask for another one", ErrInUse, a, owner, p)
+		}
+	}
+	for _, p := range ports {
+		if owner, taken := t.owners[a][p]; taken {
+			return fmt.Errorf("%w: port %s of %s belongs to %s; use another port or address", ErrInUse, p, a, owner)
+		}
+	}
+	return nil
+}
+
+func (t *table) take(a netip.Addr, ports []Port, owner string) {
+	if t.owners[a] == nil {
+		t.owners[a] = make(map[Port]string, len(ports))
+	}
+	for _, p := range ports {
+		t.owners[a][p] = owner
+	}
+}
+
+// lowest finds the first address of the pool where all ports of r are free.
+func (t *table) lowest(pool int, r Request) (netip.Addr, error) {
+	p := t.pools[pool]
+	if !slices.ContainsFunc(p.Ranges, func(rg Range) bool { return rg.From().Is6() == r.IPv6 }) {
+		return netip.Addr{}, fmt.Errorf("%w: pool %s has %s; select another pool", ErrFamily, p.Name, p)
+	}
+	ports := r.Ports
+	if t.exclusive {
+		ports = []Port{{}}
+	}
+	pos := t.settle(pool, r.IPv6, position{})
+	for _, port := range ports {
+		if n := t.next[place{pool, r.IPv6, port}]; pos.before(n) {
+			pos = n
+		}
+	}
+	for pos.rng < len(p.Ranges) {
+		port, taken := t.blocked(pos.addr, r.Ports)
+		if !taken {
+			return pos.addr, nil
+		}
+		after := t.settle(pool, r.IPv6, position{pos.rng, pos.addr.Next()})
+		t.advance(place{pool, r.IPv6, port}, pos, after)
+		pos = after
+	}
+	return netip.Addr{}, fmt.Errorf("%w: pool %s (%s) has no address left with port %s free; add addresses with --cidrPools or remove a service",
+		ErrExhausted, p.Name, p, joinPorts(r.Ports))
+}
+
+// settle returns the first position at or after pos that is an address of the
+// family; past the last range where there is none. No range ends at the last
+// address of its family (checkUnicast), so Next always is an address.
+func (t *table) settle(pool int, ipv6 bool, pos position) position {
+	ranges := t.pools[pool].Ranges
+	for pos.rng < len(ranges) {
+		rg := ranges[pos.rng]
+		if !pos.addr.IsValid() {
+			pos.addr = rg.From()
+		}
+		if rg.From().Is6() == ipv6 && rg.IPRange.Contains(pos.addr) {
+			return pos
+		}
+		pos = position{rng: pos.rng + 1}
+	}
+	return pos
+}
+
+// blocked returns the port that is taken at a; the zero Port for a whole
+// address that is.
+func (t *table) blocked(a netip.Addr, ports []Port) (Port, bool) {
+	if t.exclusive {
+		return Port{}, len(t.owners[a]) > 0
+	}
+	for _, p := range ports {
+		if _, taken := t.owners[a][p]; taken {
+			return p, true
+		}
+	}
+	return Port{}, false
+}
+
+// advance moves the next position of a port from pos to after, if it stood at
+// pos: the addresses between would be skipped unseen otherwise.
+func (t *table) advance(pl place, pos, after position) {
+	n, known := t.next[pl]
+	if !known {
+		n = t.settle(pl.pool, pl.ipv6, position{})
+	}
+	if n == pos {
+		t.next[pl] = after
+	}
+}
+
+func joinPorts(ports []Port) string {
+	texts := make([]string, len(ports))
+	for i, p := range ports {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, " and ")
+}
