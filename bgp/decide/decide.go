@@ -1,0 +1,122 @@
+// Package decide turns the desired state of a node into what its BGP speaker
+// is told. It is pure: no context, clock, log or I/O.
+package decide
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/bgp"
+)
+
+// Kind tells what a node is.
+type Kind int
+
+const (
+	// LB is a node with a dataplane: it originates the service addresses.
+	LB Kind = iota
+	// Peer is a node with backends (weir --peer): it only learns where the
+	// service addresses live.
+	Peer
+)
+
+// Rank r announces LOCAL_PREF 1000-10r and MED 10r (DESIGN.md 6). Steps of
+// ten leave room for a path between two ranks.
+const (
+	topLocalPref = 1000
+	rankStep     = 10
+)
+
+// Config returns what the speaker of a node of the given kind is told. The
+// arguments are not changed; the result shares no memory with them and is the
+// same for any order of services, roles and peers.
+func Config(kind Kind, cfg v1.BGP, services []v1.Service, roles []v1.Role) bgp.Config {
+	c := bgp.Config{
+		Global: bgp.Global{
+			ASN:        cfg.ASN,
+			RouterID:   cfg.RouterID,
+			ListenPort: cmp.Or(cfg.ListenPort, bgp.DefaultPort),
+		},
+		Policy: bgp.Policy{NextHopSelf: cfg.NextHopSelf},
+		Peers:  peers(cfg),
+	}
+	if kind == LB {
+		// The best path of a standby would else be the active node's, by its
+		// LOCAL_PREF. The standby would re-export that one, without MED, as
+		// MED does not cross an AS, and clients would prefer the standby.
+		c.Policy.RefuseFromLB = prefixes(cfg.VIPs)
+		c.Advertisements = advertisements(services, roles)
+	}
+	return c
+}
+
+func peers(cfg v1.BGP) []bgp.Peer {
+	out := make([]bgp.Peer, 0, len(cfg.Peers))
+	for _, p := range cfg.Peers {
+		out = append(out, bgp.Peer{
+			Address:  p.Address,
+			ASN:      p.ASN,
+			Port:     cmp.Or(p.Port, bgp.DefaultPort),
+			Role:     p.Role,
+			MultiHop: p.MultiHop,
+			HoldTime: cmp.Or(cfg.HoldTime, v1.DefaultHoldTime),
+		})
+	}
+	slices.SortFunc(out, func(a, b bgp.Peer) int { return a.Address.Compare(b.Address) })
+	return out
+}
+
+// prefixes returns in sorted and without duplicates, host bits cleared.
+func prefixes(in []netip.Prefix) []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(in))
+	for _, p := range in {
+		out = append(out, p.Masked())
+	}
+	slices.SortFunc(out, netip.Prefix.Compare)
+	return slices.Compact(out)
+}
+
+// advertisements returns one host prefix for each VIP that has a service and
+// a role. Backends do not matter: a VIP whose last backend died is still
+// announced, so that clients get a refusal at once and not a time-out.
+func advertisements(services []v1.Service, roles []v1.Role) []v1.Advertisement {
+	rank := ranks(roles)
+	seen := make(map[netip.Addr]bool)
+	var out []v1.Advertisement
+	for _, s := range services {
+		r, ok := rank[s.VIP]
+		if !ok || seen[s.VIP] {
+			continue
+		}
+		seen[s.VIP] = true
+		out = append(out, Advertisement(s.VIP, r))
+	}
+	slices.SortFunc(out, func(a, b v1.Advertisement) int { return a.Prefix.Compare(b.Prefix) })
+	return out
+}
+
+// ranks maps VIPs to ranks. Should a VIP occur twice, the weaker rank wins:
+// two standbys cost nothing, two active nodes split the traffic.
+func ranks(roles []v1.Role) map[netip.Addr]int {
+	m := make(map[netip.Addr]int, len(roles))
+	for _, r := range roles {
+		if old, ok := m[r.VIP]; !ok || r.Rank > old {
+			m[r.VIP] = r.Rank
+		}
+	}
+	return m
+}
+
+// Advertisement is how a node of the given rank announces vip. LOCAL_PREF
+// decides inside the AS. Outside, MED decides, and only between paths from
+// one AS; the AS path, which counts before MED, decides in all others.
+func Advertisement(vip netip.Addr, rank int) v1.Advertisement {
+	return v1.Advertisement{
+		Prefix:    netip.PrefixFrom(vip, vip.BitLen()),
+		LocalPref: uint32(topLocalPref - rankStep*rank),
+		MED:       uint32(rankStep * rank),
+		Prepend:   rank,
+	}
+}
