@@ -1,0 +1,227 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+)
+
+// Make returns the steps that take the maps from state to desired, as few as
+// there are differences. It changes nothing; state follows by Commit as the
+// steps are done. Equal input gives equal plans. now must come from the clock
+// that Commit gets.
+func Make(desired Desired, state *State, scan Scan, limits Limits, now time.Time) Plan {
+	p := newPlanner(desired, state, limits, now)
+	for _, i := range p.order() {
+		if why := p.service(desired.Services[i]); why != nil {
+			p.refuse(i, *why)
+		}
+	}
+	p.putVIPs(desired.Roles)
+	p.remove()
+	p.release(scan)
+	return Plan{Steps: p.steps, Refused: p.refused}
+}
+
+type planner struct {
+	desired Desired
+	state   *State
+	limits  Limits
+	now     time.Time
+
+	regions  *regions
+	services *ids
+	backends *ids
+
+	steps   []Step
+	refused map[int]v1.Condition
+	// wanted frontends occur in desired, refused or not.
+	wanted map[v1.Frontend]bool
+	// added counts the services that are new with this plan.
+	added int
+	// stoodOn are the VIPs of services that will be in the maps, occupied
+	// are those and all that the maps have or are about to have anyway.
+	stoodOn, occupied map[netip.Addr]bool
+}
+
+func newPlanner(desired Desired, state *State, limits Limits, now time.Time) *planner {
+	used := make([]Region, 0, len(state.services)+len(state.resting))
+	serviceIDs := make(map[uint32]bool, len(state.services))
+	for _, e := range state.services {
+		used = append(used, e.Slots)
+		serviceIDs[e.ID] = true
+	}
+	for _, r := range state.retiredServices {
+		serviceIDs[r.id] = true
+	}
+	occupied := make(map[netip.Addr]bool, len(state.vips))
+	for address := range state.vips {
+		occupied[address] = true
+	}
+	for f := range state.services {
+		occupied[f.VIP] = true
+	}
+	for _, r := range state.resting {
+		if now.Sub(r.since) <= Grace {
+			used = append(used, r.region)
+		}
+	}
+	return &planner{
+		desired: desired,
+		state:   state,
+		limits:  limits,
+		now:     now,
+		regions: newRegions(uint32(limits.Slots), used),
+		services: &ids{
+			limit: limits.Services, last: state.lastService, count: len(serviceIDs),
+			used:  func(id uint32) bool { return serviceIDs[id] },
+			given: map[uint32]bool{},
+		},
+		backends: &ids{
+			limit: limits.Backends, last: state.lastBackend, count: len(state.backends),
+			used:  func(id uint32) bool { _, used := state.backends[id]; return used },
+			given: map[uint32]bool{},
+		},
+		refused:  map[int]v1.Condition{},
+		wanted:   map[v1.Frontend]bool{},
+		stoodOn:  map[netip.Addr]bool{},
+		occupied: occupied,
+	}
+}
+
+// order returns the indexes of the services that can be planned: those that
+// the maps hold already first, so that a newcomer never takes their room,
+// then by frontend.
+func (p *planner) order() []int {
+	var order []int
+	for i, s := range p.desired.Services {
+		if p.wanted[s.Frontend] {
+			p.refuse(i, refusal{ReasonDuplicate, s.Frontend.String() + " is given twice; remove one"})
+			continue
+		}
+		p.wanted[s.Frontend] = true
+		if err := v1.ValidateService(s); err != nil {
+			p.refuse(i, refusal{ReasonInvalid, err.Error()})
+			continue
+		}
+		order = append(order, i)
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		fa, fb := p.desired.Services[a].Frontend, p.desired.Services[b].Frontend
+		_, hasA := p.state.services[fa]
+		_, hasB := p.state.services[fb]
+		if hasA != hasB {
+			if hasA {
+				return -1
+			}
+			return 1
+		}
+		return fa.Compare(fb)
+	})
+	return order
+}
+
+type refusal struct{ reason, message string }
+
+func (p *planner) refuse(i int, why refusal) {
+	p.refused[i] = v1.Condition{
+		Type: v1.ConditionProgrammed, Status: false,
+		Reason: why.reason, Message: why.message,
+	}
+}
+
+// putVIPs writes the VIPs of all services that will be in the maps.
+func (p *planner) putVIPs(roles []v1.Role) {
+	byVIP := make(map[netip.Addr]v1.Role, len(roles))
+	for _, r := range roles {
+		byVIP[r.VIP] = r
+	}
+	for _, address := range p.vips() {
+		role, known := byVIP[address]
+		want := vipFor(role, known)
+		if have, ok := p.state.vips[address]; !ok || have != want {
+			p.steps = append(p.steps, PutVIP{Address: address, VIP: want})
+		}
+	}
+}
+
+// vips returns the addresses that a service will stand on, in order. One
+// whose service was refused stands as before.
+func (p *planner) vips() []netip.Addr {
+	for f := range p.state.services {
+		if p.wanted[f] {
+			p.stoodOn[f.VIP] = true
+		}
+	}
+	return slices.SortedFunc(maps.Keys(p.stoodOn), netip.Addr.Compare)
+}
+
+// remove takes out services that are no longer desired, then VIPs that no
+// service stands on.
+func (p *planner) remove() {
+	var gone []v1.Frontend
+	for f := range p.state.services {
+		if !p.wanted[f] {
+			gone = append(gone, f)
+		}
+	}
+	slices.SortFunc(gone, v1.Frontend.Compare)
+	for _, f := range gone {
+		p.steps = append(p.steps, DeleteService{Frontend: f})
+	}
+	kept := p.vips()
+	var vips []netip.Addr
+	for address := range p.state.vips {
+		if _, stays := slices.BinarySearchFunc(kept, address, netip.Addr.Compare); !stays {
+			vips = append(vips, address)
+		}
+	}
+	slices.SortFunc(vips, netip.Addr.Compare)
+	for _, address := range vips {
+		p.steps = append(p.steps, DeleteVIP{Address: address})
+	}
+}
+
+// release frees ids that rested for Grace before the scan began and that no
+// flow names. Ids that this plan puts back to use stay.
+func (p *planner) release(scan Scan) {
+	free := func(since time.Time) bool { return scan.Started.Sub(since) > Grace }
+	reused := map[uint32]bool{}
+	taken := map[v1.Frontend]bool{}
+	for _, step := range p.steps {
+		if s, ok := step.(PutService); ok {
+			taken[s.Frontend] = true
+			for _, id := range s.IDs {
+				reused[id] = true
+			}
+		}
+	}
+	var backends []uint32
+	for id, since := range p.state.retiredBackends {
+		if free(since) && !scan.Backends[id] && !reused[id] {
+			backends = append(backends, id)
+		}
+	}
+	slices.Sort(backends)
+	for _, id := range backends {
+		p.steps = append(p.steps, DeleteBackend{ID: id})
+	}
+	var frontends []v1.Frontend
+	for f, r := range p.state.retiredServices {
+		if free(r.since) && !scan.Services[r.id] && !taken[f] {
+			frontends = append(frontends, f)
+		}
+	}
+	slices.SortFunc(frontends, v1.Frontend.Compare)
+	for _, f := range frontends {
+		p.steps = append(p.steps, ReleaseService{Frontend: f})
+	}
+}
+
+func exhausted(what string, limit int, then string) string {
+	return fmt.Sprintf("all %d %s are taken; %s", limit, what, then)
+}

@@ -1,0 +1,202 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	v1 "github.com/weir-lb/weir/api/v1"
+	"pgregory.net/rapid"
+)
+
+func genDesired(t *rapid.T, label string) Desired {
+	frontends := rapid.SliceOfNDistinct(rapid.IntRange(0, 8), 0, 7, rapid.ID[int]).Draw(t, label)
+	d := Desired{Unreachable: map[netip.Addr]bool{}}
+	for _, i := range frontends {
+		s := service(frontend(fmt.Sprintf("192.0.2.%d", 1+i%4), uint16(80+i)))
+		for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 6), 0, 4, rapid.ID[int]).Draw(t, "backends") {
+			s.Backends = append(s.Backends, v1.Backend{
+				Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(host)}), Port: 8080,
+				Weight: rapid.Uint16Range(0, 4).Draw(t, "weight"),
+			})
+		}
+		d.Services = append(d.Services, s)
+	}
+	if rapid.Bool().Draw(t, "one is unreachable") {
+		d.Unreachable[netip.MustParseAddr("10.0.0.1")] = true
+	}
+	return d
+}
+
+// Whatever is desired one after the other, wherever the writes break off, and
+// whichever flows live on: a frontend leads to the whole old or the whole new
+// set of backends, ids keep their meaning, and undisturbed plans converge.
+func TestPlansAreSafeAtEveryStep(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		state, k := NewState(), newKernel(testLimits)
+		now := epoch
+		var desired Desired
+		for range rapid.IntRange(1, 6).Draw(t, "changes") {
+			desired = genDesired(t, "frontends")
+			now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "elapsed ms")) * time.Millisecond)
+			scan := disturbFlows(t, k, now)
+			p := Make(desired, state, scan, testLimits, now)
+			runDisturbed(t, k, state, p, now)
+		}
+		k.flows = map[uint32]Backend{}
+		for range 4 {
+			now = now.Add(2 * Grace)
+			p := Make(desired, state, Scan{Started: now}, testLimits, now)
+			if _, err := k.run(p, state, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now = now.Add(2 * Grace)
+		last := Make(desired, state, Scan{Started: now}, testLimits, now)
+		if len(last.Steps) > 0 {
+			t.Fatalf("does not settle: %v", briefs(last.Steps))
+		}
+		checkSettled(t, k, state, desired, last)
+	})
+}
+
+// disturbFlows lets some flows end and others begin, and returns a scan.
+func disturbFlows(t *rapid.T, k *kernel, now time.Time) Scan {
+	maps.DeleteFunc(k.flows, func(uint32, Backend) bool { return rapid.Bool().Draw(t, "flow ends") })
+	for _, s := range k.services {
+		if s.Slots.Count > 0 && rapid.Bool().Draw(t, "flow begins") {
+			id := k.slots[s.Slots.Offset]
+			k.flows[id] = identity(k.backends[id])
+		}
+	}
+	scan := Scan{Started: now, Services: map[uint32]bool{}, Backends: map[uint32]bool{}}
+	for id, b := range k.flows {
+		scan.Backends[id] = true
+		scan.Services[b.Service] = true
+	}
+	return scan
+}
+
+// runDisturbed does a plan as apply does, with steps that fail at random.
+func runDisturbed(t *rapid.T, k *kernel, state *State, p Plan, now time.Time) {
+	failed := map[v1.Frontend]bool{}
+	for _, step := range p.Steps {
+		f, has := step.Of()
+		if has && failed[f] {
+			continue
+		}
+		if rapid.IntRange(0, 9).Draw(t, "fails at 0") == 0 {
+			failed[f] = has
+			continue
+		}
+		if vip, ok := step.(PutVIP); ok && !stands(k, vip.Address) {
+			continue // its services failed; the model insists on the order
+		}
+		before, _ := k.targets(f)
+		if err := k.do(step, now); err != nil {
+			t.Fatalf("%s: %v", brief(step), err)
+		}
+		state.Commit(step, now)
+		if _, switches := step.(PutService); switches || !has {
+			continue
+		}
+		if after, ok := k.targets(f); ok && !maps.Equal(before, after) {
+			t.Fatalf("%s changes where %s leads, from %v to %v", brief(step), f, before, after)
+		}
+	}
+}
+
+func stands(k *kernel, vip netip.Addr) bool {
+	for f := range k.services {
+		if f.VIP == vip {
+			return true
+		}
+	}
+	return false
+}
+
+func checkSettled(t *rapid.T, k *kernel, state *State, desired Desired, last Plan) {
+	opts := cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}), cmpopts.EquateEmpty()}
+	if diff := cmp.Diff(k.vips, state.vips, opts); diff != "" {
+		t.Fatalf("state differs from the maps in vips:\n%s", diff)
+	}
+	if diff := cmp.Diff(k.backends, state.backends, opts); diff != "" {
+		t.Fatalf("state differs from the maps in backends:\n%s", diff)
+	}
+	wanted := map[v1.Frontend]bool{}
+	for i, s := range desired.Services {
+		wanted[s.Frontend] = true
+		if _, refused := last.Refused[i]; refused {
+			continue
+		}
+		got, ok := k.targets(s.Frontend)
+		if want := reachable(desired, s); !ok || len(got) != want {
+			t.Fatalf("%s leads to %v, want %d backends", s.Frontend, got, want)
+		}
+		if _, ok := k.vips[s.VIP]; !ok {
+			t.Fatalf("%s has no VIP", s.Frontend)
+		}
+	}
+	for f := range k.services {
+		if !wanted[f] {
+			t.Fatalf("%s is still there", f)
+		}
+	}
+}
+
+func reachable(d Desired, s v1.Service) int {
+	n := 0
+	for _, b := range s.Backends {
+		if !d.Unreachable[b.Address] {
+			n++
+		}
+	}
+	if n == 0 {
+		return len(s.Backends)
+	}
+	return n
+}
+
+func TestRegionsNeverOverlap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const size = 64
+		var live []Region
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			if len(live) > 0 && rapid.Bool().Draw(t, "free") {
+				i := rapid.IntRange(0, len(live)-1).Draw(t, "which")
+				live = append(live[:i], live[i+1:]...)
+			}
+			count := rapid.Uint32Range(0, 20).Draw(t, "count")
+			r, ok := newRegions(size, live).take(count)
+			if !ok {
+				checkNoGap(t, live, count, size)
+				continue
+			}
+			if r.Count != count || r.Offset+r.Count > size {
+				t.Fatalf("got %s for %d of %d", r, count, size)
+			}
+			for _, l := range live {
+				if overlap(l, r) {
+					t.Fatalf("%s overlaps %s", r, l)
+				}
+			}
+			live = append(live, r)
+		}
+	})
+}
+
+func checkNoGap(t *rapid.T, live []Region, count, size uint32) {
+	for offset := uint32(0); offset+count <= size; offset++ {
+		fits := true
+		for _, l := range live {
+			fits = fits && !overlap(l, Region{Offset: offset, Count: count})
+		}
+		if fits {
+			t.Fatalf("refused %d though %d is free in %v", count, offset, live)
+		}
+	}
+}
