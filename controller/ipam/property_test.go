@@ -1,10 +1,12 @@
 package ipam
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 
 	v1 "github.com/weir-lb/weir/api/v1"
@@ -26,6 +28,7 @@ type world struct {
 // and holds after each round: no port of an address has two owners, every
 // address is in a pool, and a service that nobody touched keeps its address.
 func TestNothingMovesNothingDoubles(t *testing.T) {
+	checkMore(t, 4000)
 	pools := mustPools(t, "defaultPool=10.0.0.1-10.0.0.3,b=10.0.1.1-10.0.1.2")
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &world{
@@ -42,11 +45,24 @@ func TestNothingMovesNothingDoubles(t *testing.T) {
 	})
 }
 
+// checkMore raises rapid's number of checks for one test, unless the command
+// line asks for some number.
+func checkMore(t *testing.T, checks int) {
+	f := flag.Lookup("rapid.checks")
+	if f.Value.String() != f.DefValue {
+		return
+	}
+	if err := flag.Set("rapid.checks", strconv.Itoa(checks)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set("rapid.checks", f.DefValue) })
+}
+
 func (w *world) put(rt *rapid.T) {
-	owner := fmt.Sprintf("s%d", rapid.IntRange(0, 9).Draw(rt, "service"))
+	owner := fmt.Sprintf("s%d", rapid.IntRange(0, 4).Draw(rt, "service"))
 	r := Request{Owner: owner}
-	for _, n := range rapid.SliceOfNDistinct(rapid.Uint16Range(1, 4), 1, 2, rapid.ID).Draw(rt, "ports") {
-		r.Ports = append(r.Ports, Port{Number: n, Protocol: rapid.SampledFrom([]v1.Protocol{v1.TCP, v1.UDP}).Draw(rt, "protocol")})
+	for _, n := range rapid.SliceOfNDistinct(rapid.Uint16Range(1, 3), 1, 2, rapid.ID).Draw(rt, "ports") {
+		r.Ports = append(r.Ports, Port{Number: n, Protocol: rapid.SampledFrom([]v1.Protocol{v1.TCP, v1.TCP, v1.UDP}).Draw(rt, "protocol")})
 	}
 	if rapid.Bool().Draw(rt, "asks for an address") {
 		r.Address = netip.AddrFrom4([4]byte{10, 0, rapid.ByteRange(0, 2).Draw(rt, "net"), rapid.ByteRange(1, 3).Draw(rt, "host")})
@@ -162,4 +178,50 @@ func (w *world) checkRefusals(rt *rapid.T, requests []Request, got []Assignment,
 			}
 		}
 	}
+}
+
+// TestLowestIsFirstFit compares the walk that remembers where each port is
+// free with one that looks at every address from the first on.
+func TestLowestIsFirstFit(t *testing.T) {
+	pools := mustPools(t, "10.0.0.8-10.0.0.9,10.0.0.1-10.0.0.4")
+	rapid.Check(t, func(rt *rapid.T) {
+		opts := Options{Exclusive: rapid.Bool().Draw(rt, "exclusive")}
+		var requests []Request
+		for i, ports := range rapid.SliceOfN(rapid.SliceOfNDistinct(rapid.Uint16Range(1, 4), 1, 3, rapid.ID), 1, 20).Draw(rt, "services") {
+			r := Request{Owner: strconv.Itoa(i)}
+			for _, n := range ports {
+				r.Ports = append(r.Ports, Port{Number: n, Protocol: v1.TCP})
+			}
+			requests = append(requests, r)
+		}
+		owners := map[netip.Addr]map[Port]string{}
+		for i, a := range Assign(pools, requests, opts) {
+			want := firstFit(pools[0], requests[i], opts, owners)
+			if a.Address != want {
+				rt.Fatalf("%s with %v got %v (%v), want %v", a.Owner, requests[i].Ports, a.Address, a.Err, want)
+			}
+		}
+	})
+}
+
+func firstFit(pool Pool, r Request, opts Options, owners map[netip.Addr]map[Port]string) netip.Addr {
+	for _, rg := range pool.Ranges {
+		for a := rg.From(); rg.Contains(a); a = a.Next() {
+			free := !opts.Exclusive || len(owners[a]) == 0
+			for _, p := range r.Ports {
+				free = free && owners[a][p] == ""
+			}
+			if !free {
+				continue
+			}
+			if owners[a] == nil {
+				owners[a] = map[Port]string{}
+			}
+			for _, p := range r.Ports {
+				owners[a][p] = r.Owner
+			}
+			return a
+		}
+	}
+	return netip.Addr{}
 }
