@@ -27,6 +27,7 @@ enum flow_state {
 enum flow_flags {
 	FLOW_REPLY = 1 << 0,	/* from the backend to the client */
 	FLOW_SEEN_FIN = 1 << 1, /* this direction has closed */
+	FLOW_TAKEN = 1 << 2,	/* a CPU is replacing this entry; set by compare and swap */
 };
 
 /* The complete rewrite for one direction: 16 + 48 bytes with its key, one
@@ -124,6 +125,8 @@ enum device_flags {
 struct device {
 	__u32 flags;
 	__u32 mtu;
+	__u8 mac[6]; /* frames to others create no flow; all zero: not known, no check */
+	__u8 pad[2];
 };
 
 /* One element. Go bumps nexthop_generation on every change of a route, a
@@ -132,6 +135,12 @@ struct device {
 struct config {
 	__u32 nexthop_generation;
 	__u32 pad;
+};
+
+/* Argument of the program read_clock: both clocks read at once. */
+struct clock {
+	__u64 jiffies;
+	__u64 nanoseconds; /* CLOCK_MONOTONIC */
 };
 
 #endif /* WEIR_LIB_TYPES_H */

@@ -1,0 +1,42 @@
+package bpf
+
+import "github.com/cilium/ebpf"
+
+// Names of the programs in their objects.
+const (
+	ProgramTC    = tcProgWeirTc    // object TC: SEC("tc"), ingress
+	ProgramClock = tcProgReadClock // object TC: SEC("syscall"), argument Clock
+	ProgramXDP   = xdpProgWeirXdp  // object XDP: SEC("xdp.frags")
+)
+
+// Names of the maps. Both objects have them all; load the second object with
+// the maps of the first as ebpf.CollectionOptions.MapReplacements.
+const (
+	MapVIPs     = tcMapVips
+	MapServices = tcMapServices
+	MapSlots    = tcMapSlots
+	MapBackends = tcMapBackends
+	MapRRNext   = tcMapRrNext
+	MapNexthops = tcMapNexthops
+	MapDevices  = tcMapDevices
+	MapFlows    = tcMapFlows
+	MapFlowsNew = tcMapFlowsNew
+	MapCounters = tcMapCounters
+	MapConfig   = tcMapConfig
+)
+
+// MapNames returns the names of the maps that both objects share.
+func MapNames() []string {
+	return []string{
+		MapVIPs, MapServices, MapSlots, MapBackends, MapRRNext, MapNexthops,
+		MapDevices, MapFlows, MapFlowsNew, MapCounters, MapConfig,
+	}
+}
+
+// LoadTC parses the object with the TC program and the clock.
+func LoadTC() (*ebpf.CollectionSpec, error) { return loadTc() }
+
+// LoadXDP parses the object with the XDP program. Its program has the flag
+// BPF_F_XDP_HAS_FRAGS (Linux 5.18, and drivers that can); where attaching fails
+// for it, clear the flag and load again: only jumbo frames are lost.
+func LoadXDP() (*ebpf.CollectionSpec, error) { return loadXdp() }
