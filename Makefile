@@ -1,0 +1,46 @@
+# weir: a service load balancer inside Kubernetes. Each target is one script of ci/ that also runs by hand.
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo demo-down test test-unit e2e bench lint fmt generate verify-generated mutants clean
+
+help: ## list the targets
+	@ci/help.sh
+
+build: ## compile the programs into bin/
+	@ci/build.sh
+
+demo: ## install what lacks, build, and play the article's scenario in namespaces (as root)
+	@ci/demo.sh
+
+demo-down: ## remove the topology that the demo left standing
+	@ci/demo.sh down
+
+test: ## units, packet tables and the article's scenario (as root, 10 minutes at most)
+	@ci/test.sh vet unit article
+
+test-unit: ## units and packet tables only; RACE=1 with the race detector
+	@ci/test.sh unit
+
+e2e: ## every scenario (as root)
+	@ci/test.sh e2e
+
+bench: ## Go and BPF benchmarks of bpf/ and dataplane/
+	@ci/bench.sh
+
+lint: ## gofmt, go vet, golangci-lint, clang-format, shellcheck and the house rules
+	@ci/lint.sh
+
+fmt: ## format Go and C in place
+	@ci/fmt.sh
+
+generate: ## compile the BPF objects and their Go again (needs clang-19, installs it)
+	@ci/generate.sh
+
+verify-generated: ## fail if the committed BPF objects are not what generate makes
+	@ci/generate.sh verify
+
+mutants: ## break bpf/lib in ten single lines and see that the packet tables catch each
+	@ci/mutants.sh
+
+clean: ## remove bin/ and build/
+	@ci/clean.sh

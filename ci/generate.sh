@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# generate.sh [verify]: compiles the BPF objects and their Go again. verify fails where the result differs from what is
+# committed, so that an object can be trusted to be its source.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+# shellcheck source=ci/lib/say.sh
+source ci/lib/say.sh
+ci/setup.sh bpf
+
+go generate ./bpf/...
+if [[ ${1:-} != verify ]]; then
+	exit 0
+fi
+if ! git diff --exit-code --stat -- bpf; then
+	die "bpf/ differs from what is committed: run 'make generate' and commit the result"
+fi
+made=$(git ls-files --others --exclude-standard -- bpf)
+[[ -z $made ]] || die "generated but not committed: $made"
+say "the committed objects are what their source gives"

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# hygiene.sh: the house rules that no linter knows, over every file that people write.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+# shellcheck source=ci/lib/files.sh
+source ci/lib/files.sh
+
+readonly longest=600 # lines of a source file
+broken=0
+
+# none_of REASON PATTERN FILE-PATTERN...: no line of these files matches the extended regular expression. This file holds
+# the patterns, so it is left out.
+none_of() {
+	local reason=$1 pattern=$2 found
+	shift 2
+	found=$(written_files "$@" | grep -vx 'ci/hygiene.sh' | tr '\n' '\0' |
+		xargs -0r grep -nIE -e "$pattern" /dev/null) || [[ $? -eq 123 || $? -eq 1 ]]
+	[[ -n $found ]] || return 0
+	printf '%s:\n%s\n' "$reason" "$found"
+	broken=1
+}
+
+none_of 'a path of one machine' '(^|[^[:alnum:]_.])(/work/|/home/[a-z]|/root/(go|\.)|/Users/)' '*'
+none_of 'the host of a package registry' \
+	'(proxy|sum)[.]golang[.]org|goproxy[.]|(deb|security|snapshot)[.]debian[.]org|registry[.]npmjs|pypi[.]org|archive[.]ubuntu' '*'
+none_of 'a credential' '-----BEGIN ([A-Z]+ )?PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}' '*'
+none_of 'a note to do later: file an issue, or say in docs what stands' '\<(TODO|FIXME|XXX)\>' '*'
+none_of 'a sleep: poll with a deadline' '\<time\.Sleep\(' '*.go'
+none_of 'a sleep: poll with a deadline' '^[[:space:]]*sleep ' '*.sh' '.ci/run'
+
+while read -r file; do
+	lines=$(wc -l <"$file")
+	if [[ $lines -gt $longest ]]; then
+		echo "$file has $lines lines: one idea a file, $longest at most"
+		broken=1
+	fi
+done < <(written_files '*.go' '*.c' '*.h' '*.sh')
+
+while read -r file; do
+	if ! head -1 "$file" | grep -q 'SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)'; then
+		echo "$file: first line lacks the SPDX identifier (GPL-2.0-only OR BSD-2-Clause)"
+		broken=1
+	fi
+done < <(written_files 'bpf/*.c' 'bpf/*.h')
+
+exit "$broken"
