@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/api/client"
+	v1 "github.com/weir-lb/weir/api/v1"
+)
+
+func getLB(o *options) *cobra.Command {
+	return show(o, &cobra.Command{
+		Use:     "lb",
+		Aliases: []string{"lbs", "loadbalancer"},
+		Short:   "Services that the node balances",
+		Long: "Services that the node balances. Those that it was asked for and does not\n" +
+			"serve are named on standard error, each with the reason.",
+	}, o.node, func(ctx context.Context, c *client.Client) ([]v1.ServiceStatus, error) {
+		return c.Services(ctx)
+	}, printLB)
+}
+
+func printLB(cmd *cobra.Command, services []v1.ServiceStatus, wide bool) error {
+	t := lbTable(services)
+	if wide {
+		t = lbWide(services)
+	}
+	if err := t.write(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	for _, s := range services {
+		if s.Programmed {
+			continue
+		}
+		for _, c := range s.Conditions {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s %s is not served: %s\n", s.Frontend, s.Name, c.Message)
+		}
+	}
+	return nil
+}
+
+// lbTable is the article's table, to the space.
+func lbTable(services []v1.ServiceStatus) *table {
+	t := &table{columns: []column{
+		{title: "EXTERNAL IP"}, {title: "PORT"}, {title: "PROTOCOL"}, {title: "BLOCK", right: true}, {title: "SELECT"},
+		{title: "MODE", flush: true}, {title: "# OF ENDPOINTS", right: true, bare: true}, {title: "MONITOR"},
+	}}
+	for _, s := range services {
+		if s.Programmed {
+			t.add(s.VIP.String(), number(s.Port), string(s.Protocol), number(s.Block), algorithm(s.Service),
+				string(s.Mode), strconv.Itoa(len(s.Backends)), onOff(s.Monitor))
+		}
+	}
+	return t
+}
+
+// lbWide has a row for each endpoint; the first names the service.
+func lbWide(services []v1.ServiceStatus) *table {
+	t := &table{columns: []column{
+		{title: "EXTERNAL IP"}, {title: "PORT"}, {title: "PROTOCOL"}, {title: "NAME"}, {title: "BLOCK", right: true},
+		{title: "SELECT"}, {title: "MODE"}, {title: "MONITOR"}, {title: "ENDPOINT"}, {title: "EPORT"},
+		{title: "WEIGHT", right: true}, {title: "STATE"},
+		{title: "FLOWS", right: true}, {title: "PACKETS", right: true}, {title: "BYTES", right: true},
+	}}
+	for _, s := range services {
+		if !s.Programmed {
+			continue
+		}
+		head := []string{s.VIP.String(), number(s.Port), string(s.Protocol), s.Name, number(s.Block),
+			algorithm(s.Service), string(s.Mode), onOff(s.Monitor)}
+		if len(s.BackendStates) == 0 {
+			t.add(append(head, "-", "-", "-", "-", "-", "-", "-")...)
+		}
+		for _, b := range s.BackendStates {
+			t.add(append(head, b.Address.String(), number(b.Port), number(max(b.Weight, 1)), b.State,
+				number(b.Flows), number(b.Packets), number(b.Bytes))...)
+			head = make([]string, len(head))
+		}
+	}
+	return t
+}
+
+func algorithm(s v1.Service) string {
+	if s.Algorithm == "" {
+		return string(v1.RoundRobin)
+	}
+	return string(s.Algorithm)
+}
+
+func onOff(on bool) string {
+	if on {
+		return "On"
+	}
+	return "Off"
+}
+
+func number[T uint16 | uint32 | uint64](n T) string { return strconv.FormatUint(uint64(n), 10) }

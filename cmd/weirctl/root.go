@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/api/client"
+	"github.com/weir-lb/weir/api/transport"
+)
+
+// Where the daemons listen by default.
+const (
+	nodeSocket       = "/run/weir/weir.sock"
+	controllerSocket = "kube-weir.sock" // beside the node's
+)
+
+const long = `weirctl shows what weir (a node) and kube-weir (the controller) do.
+
+It talks to the unix socket of this machine, or with --server to another one
+over mutual TLS.
+
+Environment:
+  WEIR_SOCKET             socket of weir, instead of ` + nodeSocket + `
+  WEIR_CONTROLLER_SOCKET  socket of kube-weir, instead of ` + controllerSocket + ` in the same folder
+
+Exit codes:
+  0  success
+  1  the daemon could not do it, or answered what is not understood
+  2  wrong arguments
+  3  the daemon cannot be reached
+  4  the daemon refused the request`
+
+// options are the flags that every command has.
+type options struct {
+	output  string // "", "wide" or "json"
+	socket  string
+	server  string
+	tls     transport.Files
+	timeout time.Duration
+	getenv  func(string) string
+}
+
+// stamp is the version that the linker sets (-X main.stamp=...).
+var stamp string
+
+// version is the linker's stamp, else what the go command recorded.
+func version() string {
+	if stamp != "" {
+		return stamp
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func newRoot(getenv func(string) string) *cobra.Command {
+	o := &options{getenv: getenv}
+	root := &cobra.Command{
+		Use:           "weirctl",
+		Short:         "Show what weir and kube-weir do",
+		Long:          long,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return o.check()
+		},
+	}
+	root.SetVersionTemplate("weirctl {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	f := root.PersistentFlags()
+	f.StringVarP(&o.output, "output", "o", "", "wide or json")
+	f.StringVar(&o.socket, "socket", "", "unix socket of the daemon")
+	f.StringVar(&o.server, "server", "", "https://HOST:11111 of a remote daemon, with --tls flags")
+	f.StringVar(&o.tls.Cert, "tls-cert", "", "PEM file of our certificate")
+	f.StringVar(&o.tls.Key, "tls-key", "", "PEM file of its private key")
+	f.StringVar(&o.tls.CA, "tls-ca", "", "PEM file of the CA of the daemon's certificate")
+	f.DurationVarP(&o.timeout, "timeout", "t", client.DefaultTimeout, "how long to wait for an answer")
+	root.AddCommand(newGet(o))
+	return root
+}
+
+func (o *options) check() error {
+	switch {
+	case o.output != "" && o.output != "wide" && o.output != "json":
+		return usage(fmt.Errorf("read --output: unknown format %q; use wide or json", o.output))
+	case o.socket != "" && o.server != "":
+		return usage(errors.New("read flags: give --socket or --server, not both"))
+	}
+	return nil
+}
+
+// node returns a client of weir.
+func (o *options) node() (*client.Client, error) {
+	return o.connect(o.firstOf(o.socket, o.getenv("WEIR_SOCKET"), nodeSocket))
+}
+
+// controller returns a client of kube-weir.
+func (o *options) controller() (*client.Client, error) {
+	beside := filepath.Join(filepath.Dir(o.firstOf(o.getenv("WEIR_SOCKET"), nodeSocket)), controllerSocket)
+	return o.connect(o.firstOf(o.socket, o.getenv("WEIR_CONTROLLER_SOCKET"), beside))
+}
+
+func (o *options) connect(socket string) (*client.Client, error) {
+	to := client.Options{Socket: socket, TLS: o.tls, Timeout: o.timeout}
+	if o.server != "" {
+		to.Socket, to.Server = "", o.server
+	}
+	c, err := client.New(to)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return c, nil
+}
+
+func (o *options) firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
