@@ -73,4 +73,7 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-tool github.com/osrg/gobgp/v4/cmd/gobgp
+tool (
+	github.com/cilium/ebpf/cmd/bpf2go
+	github.com/osrg/gobgp/v4/cmd/gobgp
+)
