@@ -148,6 +148,10 @@ func (s *Stack) deliver(d datagram) {
 	}
 	if !c.push(append([]byte(nil), d.data...)) {
 		s.overflow.Add(1)
+		return
+	}
+	if first, ok := packet.FirstChunk(d.data); ok && first == packet.ChunkShutdownComplete {
+		s.forget(c) // the peer may use its port again before pion has read this
 	}
 }
 
