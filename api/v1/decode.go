@@ -41,12 +41,13 @@ func decodeStrict(data []byte, v any) error {
 	return nil
 }
 
-// position turns an offset into what an editor shows.
+// position turns the number of bytes that were read into the place of the last
+// of them, as an editor shows it.
 func position(data []byte, offset int64) string {
 	before := data[:min(int(offset), len(data))]
 	line := 1 + bytes.Count(before, []byte("\n"))
 	column := len(before) - (bytes.LastIndexByte(before, '\n') + 1)
-	return fmt.Sprintf("line %d, column %d", line, column)
+	return fmt.Sprintf("line %d, column %d", line, max(column, 1))
 }
 
 // walk is a cursor over valid JSON text.

@@ -126,6 +126,9 @@ type BGPStatus struct {
 	Advertisements []Advertisement `json:"advertisements"`
 	// Routes are the learned best paths that stand in the kernel FIB.
 	Routes []Route `json:"routes"`
+	// Conditions say what is not as it should be: the speaker does not run,
+	// a learned route could not be installed.
+	Conditions []Condition `json:"conditions,omitempty"`
 }
 
 // PeerStatus is one BGP session.
