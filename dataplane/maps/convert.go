@@ -1,0 +1,100 @@
+package maps
+
+import (
+	"fmt"
+	"net/netip"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/bpf"
+	"github.com/weir-lb/weir/dataplane/plan"
+)
+
+var modes = map[v1.Mode]uint8{
+	v1.ModeDefault: bpf.ModeDefault,
+	v1.ModeOneArm:  bpf.ModeOnearm,
+	v1.ModeFullNAT: bpf.ModeFullnat,
+}
+
+var algorithms = map[v1.Algorithm]uint8{
+	v1.RoundRobin: bpf.AlgorithmRR,
+}
+
+func vipOut(v plan.VIP) bpf.VIP {
+	out := bpf.VIP{PortMin: v.Ports.Min, PortMax: v.Ports.Max} // host order
+	if v.Active {
+		out.Flags |= bpf.VIPActive
+	}
+	return out
+}
+
+func vipIn(v bpf.VIP) plan.VIP {
+	return plan.VIP{
+		Active: v.Flags&bpf.VIPActive != 0,
+		Ports:  plan.PortRange{Min: v.PortMin, Max: v.PortMax},
+	}
+}
+
+func serviceKeyOut(f v1.Frontend) bpf.ServiceKey {
+	return bpf.ServiceKey{Vip: bpf.Addr(f.VIP), Port: bpf.Port(f.Port), Proto: f.Protocol.Number()}
+}
+
+func serviceKeyIn(k bpf.ServiceKey) v1.Frontend {
+	return v1.Frontend{
+		VIP: bpf.AddrFrom(k.Vip), Port: bpf.Port(k.Port),
+		Protocol: v1.ProtocolFromNumber(k.Proto),
+	}
+}
+
+func serviceOut(s plan.Service) (bpf.Service, error) {
+	mode, ok := modes[s.Mode]
+	if !ok {
+		return bpf.Service{}, fmt.Errorf("the dataplane has no mode %q", s.Mode)
+	}
+	algorithm, ok := algorithms[s.Algorithm]
+	if !ok {
+		return bpf.Service{}, fmt.Errorf("the dataplane has no algorithm %q", s.Algorithm)
+	}
+	return bpf.Service{
+		Id: s.ID, SlotOffset: s.Slots.Offset, SlotCount: s.Slots.Count,
+		Mode: mode, Algorithm: algorithm,
+	}, nil
+}
+
+func serviceIn(s bpf.Service) plan.Service {
+	return plan.Service{
+		ID: s.Id, Slots: plan.Region{Offset: s.SlotOffset, Count: s.SlotCount},
+		Mode: nameOf(modes, s.Mode), Algorithm: nameOf(algorithms, s.Algorithm),
+	}
+}
+
+func nameOf[Name comparable](names map[Name]uint8, number uint8) Name {
+	for name, n := range names {
+		if n == number {
+			return name
+		}
+	}
+	var none Name
+	return none
+}
+
+func backendOut(b plan.Backend) bpf.Backend {
+	out := bpf.Backend{Port: bpf.Port(b.Address.Port()), Service: b.Service}
+	if b.Address.Addr().Is4() {
+		out.Addr = bpf.Addr(b.Address.Addr())
+	}
+	if b.NodeAddress.Is4() {
+		out.NodeAddr = bpf.Addr(b.NodeAddress)
+	}
+	return out
+}
+
+func backendIn(b bpf.Backend) plan.Backend {
+	in := plan.Backend{
+		Service: b.Service,
+		Address: netip.AddrPortFrom(bpf.AddrFrom(b.Addr), bpf.Port(b.Port)),
+	}
+	if b.NodeAddr != 0 {
+		in.NodeAddress = bpf.AddrFrom(b.NodeAddr)
+	}
+	return in
+}

@@ -1,0 +1,46 @@
+package maps
+
+import (
+	"fmt"
+
+	"github.com/weir-lb/weir/bpf"
+)
+
+// Device is what the programs need to know of a network interface.
+type Device struct {
+	// MTU in bytes, without the Ethernet header.
+	MTU int
+	// MAC is all zero for an interface without one; the programs then take
+	// frames to any address.
+	MAC [6]byte
+	// TransmitsXDP says that frames which XDP sends to it arrive.
+	TransmitsXDP bool
+}
+
+// PutDevice writes an interface by its index.
+func (m *Maps) PutDevice(index int, d Device) error {
+	out := bpf.Device{Mtu: uint32(d.MTU), Mac: d.MAC}
+	if d.TransmitsXDP {
+		out.Flags |= bpf.DeviceXDPTx
+	}
+	if err := m.devices.Put(uint32(index), out); err != nil {
+		return fmt.Errorf("write interface %d: %w", index, err)
+	}
+	return nil
+}
+
+// DeleteDevice removes an interface; an absent one is success.
+func (m *Maps) DeleteDevice(index int) error {
+	if err := remove(m.devices, uint32(index)); err != nil {
+		return fmt.Errorf("delete interface %d: %w", index, err)
+	}
+	return nil
+}
+
+// SetNexthopGeneration makes every flow look its next hop up again, once.
+func (m *Maps) SetNexthopGeneration(generation uint32) error {
+	if err := m.config.Put(uint32(0), bpf.Config{NexthopGeneration: generation}); err != nil {
+		return fmt.Errorf("write next hop generation: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+// Package maps gives the BPF maps typed methods over netip addresses and
+// ports in host order. It is the only package of the dataplane that turns
+// them into network order and back.
+package maps
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/bpf"
+	"github.com/weir-lb/weir/dataplane/plan"
+)
+
+// Maps are the maps that the programs of all hooks share. Its methods are
+// safe for concurrent use as far as the kernel's maps are: each element is
+// written whole, but PutSlots is not one write.
+type Maps struct {
+	vips, services, slots, backends *ebpf.Map
+	devices, counters, config       *ebpf.Map
+	// Flows and FlowsNew are read and swept by package flow.
+	Flows, FlowsNew *ebpf.Map
+}
+
+// New finds the maps by their names in a loaded collection, which stays the
+// owner and closes them.
+func New(loaded map[string]*ebpf.Map) (*Maps, error) {
+	for _, name := range bpf.MapNames() {
+		if loaded[name] == nil {
+			return nil, fmt.Errorf("find map %s: the BPF object does not have it; rebuild weir", name)
+		}
+	}
+	return &Maps{
+		vips: loaded[bpf.MapVIPs], services: loaded[bpf.MapServices],
+		slots: loaded[bpf.MapSlots], backends: loaded[bpf.MapBackends],
+		devices: loaded[bpf.MapDevices], counters: loaded[bpf.MapCounters], config: loaded[bpf.MapConfig],
+		Flows: loaded[bpf.MapFlows], FlowsNew: loaded[bpf.MapFlowsNew],
+	}, nil
+}
+
+// Limits returns the sizes of the maps that a plan fills.
+func (m *Maps) Limits() plan.Limits {
+	return plan.Limits{
+		VIPs: int(m.vips.MaxEntries()), Services: int(m.services.MaxEntries()),
+		Backends: int(m.backends.MaxEntries()), Slots: int(m.slots.MaxEntries()),
+	}
+}
+
+// PutVIP writes an address with its flags and source ports.
+func (m *Maps) PutVIP(address netip.Addr, v plan.VIP) error {
+	if err := m.vips.Put(bpf.Addr(address), vipOut(v)); err != nil {
+		return fmt.Errorf("write VIP %s: %w", address, err)
+	}
+	return nil
+}
+
+// DeleteVIP removes an address; an absent one is success.
+func (m *Maps) DeleteVIP(address netip.Addr) error {
+	if err := remove(m.vips, bpf.Addr(address)); err != nil {
+		return fmt.Errorf("delete VIP %s: %w", address, err)
+	}
+	return nil
+}
+
+// PutService writes a service's entry.
+func (m *Maps) PutService(f v1.Frontend, s plan.Service) error {
+	out, err := serviceOut(s)
+	if err == nil {
+		err = m.services.Put(serviceKeyOut(f), out)
+	}
+	if err != nil {
+		return fmt.Errorf("write service %s: %w", f, err)
+	}
+	return nil
+}
+
+// DeleteService removes a service's entry; an absent one is success.
+func (m *Maps) DeleteService(f v1.Frontend) error {
+	if err := remove(m.services, serviceKeyOut(f)); err != nil {
+		return fmt.Errorf("delete service %s: %w", f, err)
+	}
+	return nil
+}
+
+// PutBackend writes a backend. The zero Backend clears the element.
+func (m *Maps) PutBackend(id uint32, b plan.Backend) error {
+	if err := m.backends.Put(id, backendOut(b)); err != nil {
+		return fmt.Errorf("write backend %d %s: %w", id, b.Address, err)
+	}
+	return nil
+}
+
+// PutSlots writes ids from offset on, in one system call where the kernel
+// lets it. When it fails a part may have been written.
+func (m *Maps) PutSlots(offset uint32, ids []uint32) error {
+	keys := make([]uint32, len(ids))
+	for i := range keys {
+		keys[i] = offset + uint32(i)
+	}
+	if _, err := m.slots.BatchUpdate(keys, ids, nil); err != nil {
+		return fmt.Errorf("write %d slots at %d: %w", len(ids), offset, err)
+	}
+	return nil
+}
+
+func remove(m *ebpf.Map, key any) error {
+	err := m.Delete(key)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil
+	}
+	return err
+}
