@@ -1,0 +1,92 @@
+package node
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/bgp"
+	"github.com/weir-lb/weir/bgp/fib"
+)
+
+// Reasons of conditions besides those of package fib.
+const (
+	reasonSpeakerFailed = "SpeakerFailed"
+	reasonKernelFailed  = "KernelFailed"
+)
+
+// Status returns the speaker and the learned routes as they stand, nil while
+// BGP is not configured.
+func (n *Node) Status(ctx context.Context) (*v1.BGPStatus, error) {
+	n.mu.Lock()
+	w, result, failures := n.wanted, n.result, conditions(n.failure, n.readFailure, n.result.Problems)
+	n.mu.Unlock()
+	if w == nil {
+		return nil, nil
+	}
+	state, err := n.options.Speaker.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &v1.BGPStatus{
+		ASN:            w.config.Global.ASN,
+		RouterID:       w.config.Global.RouterID,
+		ListenPort:     w.config.Global.ListenPort,
+		Peers:          peerStatus(time.Now(), w.cfg.Peers, w.config.Peers, state.Sessions),
+		Advertisements: w.config.Advertisements,
+		Routes:         routes(result.Routes),
+		Conditions:     failures,
+	}, nil
+}
+
+// peerStatus returns one entry a configured peer, in order of address.
+func peerStatus(now time.Time, configured []v1.Peer, peers []bgp.Peer, sessions []bgp.Session) []v1.PeerStatus {
+	asked := make(map[netip.Addr]v1.Peer, len(configured))
+	for _, p := range configured {
+		asked[p.Address] = p
+	}
+	byAddress := make(map[netip.Addr]bgp.Session, len(sessions))
+	for _, s := range sessions {
+		byAddress[s.Address] = s
+	}
+	out := make([]v1.PeerStatus, 0, len(peers))
+	for _, p := range peers {
+		s := byAddress[p.Address]
+		st := v1.PeerStatus{Peer: asked[p.Address], State: s.State, Received: s.Received, Accepted: s.Accepted}
+		if st.State == "" {
+			st.State = "idle" // the speaker has not taken the peer
+		}
+		if !s.Since.IsZero() {
+			st.Uptime = max(0, now.Sub(s.Since))
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+func routes(in []fib.Route) []v1.Route {
+	out := make([]v1.Route, 0, len(in))
+	for _, r := range in {
+		out = append(out, v1.Route{Prefix: r.Prefix, NextHops: r.NextHops})
+	}
+	return out
+}
+
+// conditions says what is not as it should be, one line each.
+func conditions(speaker, kernel error, problems []fib.Problem) []v1.Condition {
+	var out []v1.Condition
+	add := func(reason, message string) {
+		out = append(out, v1.Condition{Type: v1.ConditionProgrammed, Reason: reason, Message: message})
+	}
+	if speaker != nil {
+		add(reasonSpeakerFailed, speaker.Error())
+	}
+	if kernel != nil {
+		add(reasonKernelFailed, kernel.Error())
+	}
+	for _, p := range problems {
+		add(string(p.Reason), p.Message)
+	}
+	return out
+}
