@@ -21,7 +21,7 @@ source ci/lib/go.sh
 
 packages_of() {
 	case $1 in
-	build) echo ca-certificates git make ;;
+	build) echo ca-certificates git make && go_package ;;
 	demo) echo iproute2 iptables ethtool bird2 tcpdump procps curl iputils-ping ;;
 	test) packages_of demo ;;
 	e2e) packages_of test && echo frr gobgpd iperf3 tshark ;;

@@ -6,7 +6,8 @@
 readonly policy=/usr/sbin/policy-rc.d
 readonly policy_before=/usr/sbin/policy-rc.d.before-weir
 readonly policy_mark='weir-setup: nothing may start while packages are installed'
-readonly host_daemons=(bird frr gobgpd)
+readonly -A host_daemons=([bird2]=bird [frr]=frr [gobgpd]=gobgpd) # package to service
+brought=''                                                        # packages of this installation
 
 require_debian() {
 	command -v apt-get >/dev/null && command -v dpkg-query >/dev/null && return
@@ -25,13 +26,14 @@ lacking_packages() {
 install_packages() {
 	local lacking
 	mapfile -t lacking < <(lacking_packages "$@")
+	brought=" ${lacking[*]} "
 	[[ ${#lacking[@]} -gt 0 ]] || return 0
 	[[ $(id -u) -eq 0 ]] || die "packages lack (${lacking[*]}): run this as root"
 
 	# One installation at a time on a machine, whichever clone runs it. The lock is on a folder, so no file stays behind.
 	exec 9<"$(dirname "$policy")"
 	flock 9
-	trap 'release_services' EXIT
+	trap 'settle' EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	hold_services
@@ -42,9 +44,7 @@ install_packages() {
 	say "installing ${lacking[*]}"
 	run_apt install -y --no-install-recommends "${lacking[@]}" ||
 		die "apt-get install failed (its words are above): repair apt and run this again"
-	keep_off_at_boot "${lacking[@]}"
-
-	release_services
+	settle
 	trap - EXIT INT TERM HUP
 	exec 9<&-
 }
@@ -96,17 +96,23 @@ release_services() {
 	fi
 }
 
-# keep_off_at_boot PACKAGE...: disables the daemons that these packages brought. Those that were there before are their
-# owner's business.
+# keep_off_at_boot disables the daemons that this installation brought, for systemd and for init scripts. Those that were
+# there before are their owner's business.
 keep_off_at_boot() {
-	local daemon
-	command -v systemctl >/dev/null || return 0
-	for daemon in "${host_daemons[@]}"; do
-		case " $* " in
-		*" $daemon "* | *" ${daemon}2 "*)
-			say "keeping the host's own $daemon off: weir runs it in namespaces only"
+	local package daemon
+	for package in "${!host_daemons[@]}"; do
+		daemon=${host_daemons[$package]}
+		[[ $brought == *" $package "* && -e /lib/systemd/system/$daemon.service ]] || continue
+		say "keeping the host's own $daemon off at boot: weir runs it in namespaces only"
+		update-rc.d "$daemon" disable >/dev/null 2>&1 || true
+		if command -v systemctl >/dev/null; then
 			systemctl disable --quiet "$daemon.service" >/dev/null 2>&1 || true
-			;;
-		esac
+		fi
 	done
+}
+
+# settle ends an installation, also one that was interrupted.
+settle() {
+	keep_off_at_boot
+	release_services
 }

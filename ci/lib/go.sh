@@ -5,21 +5,35 @@
 readonly go_brought=1.26.8
 
 # provide_go makes build/goroot a link to a GOROOT of at least go.mod's version: the one linked before, one of the
-# machine's, or one brought by an older Go (Debian 12 has 1.19) as the module golang.org/toolchain.
+# machine's, or one that an older Go (Debian 12 has 1.19) brings as the module golang.org/toolchain.
 provide_go() {
-	local wanted root
-	wanted=$(awk '$1 == "go" { print $2; exit }' go.mod)
-	if go_is_at_least "$wanted" build/goroot; then
-		return
+	local root
+	go_is_at_least "$(go_wanted)" build/goroot && return
+	if root=$(go_of_machine); then
+		link_go "$root"
+	else
+		bring_go
 	fi
+}
+
+# go_package names the Debian package that provide_go will need, if any.
+go_package() {
+	go_is_at_least "$(go_wanted)" build/goroot || go_of_machine >/dev/null || command -v go >/dev/null || echo golang-go
+}
+
+# go_wanted prints the version that go.mod asks for.
+go_wanted() { awk '$1 == "go" { print $2; exit }' go.mod; }
+
+# go_of_machine prints the first GOROOT of this machine that is new enough.
+go_of_machine() {
+	local root
 	for root in $(go_roots); do
-		if go_is_at_least "$wanted" "$root"; then
-			link_go "$root"
+		if go_is_at_least "$(go_wanted)" "$root"; then
+			echo "$root"
 			return
 		fi
 	done
-	newest_of "$wanted" "$go_brought" || die "go.mod wants Go $wanted: raise go_brought in ci/lib/go.sh"
-	bring_go
+	return 1
 }
 
 # go_roots prints the GOROOTs of this machine, the one in PATH first.
@@ -50,17 +64,13 @@ link_go() {
 # bring_go lets the machine's older Go fetch the toolchain as a module.
 bring_go() {
 	local old root
-	install_go_of_debian
-	old=$(command -v go)
+	newest_of "$(go_wanted)" "$go_brought" || die "go.mod wants Go $(go_wanted): raise go_brought in ci/lib/go.sh"
+	old=$(command -v go) || die "no go command, though golang-go was installed: look at PATH"
 	say "bringing Go $go_brought with the machine's $(cd / && "$old" env GOVERSION), checksum verified"
 	root=$(fetch_toolchain "$old") || die "Go $go_brought could not be fetched (the words above say why); run this again"
 	# The module cache keeps no execute bits.
 	chmod -R +x "$root/bin" "$root/pkg/tool"
 	link_go "$root"
-}
-
-install_go_of_debian() {
-	command -v go >/dev/null || install_packages golang-go
 }
 
 # fetch_toolchain GO: prints the folder of the module that holds the toolchain, downloaded if need be. It runs outside our
