@@ -72,7 +72,8 @@ func explain(err error) string {
 	_, wrongHost := errors.AsType[x509.HostnameError](err)
 	_, badCert := errors.AsType[x509.CertificateInvalidError](err)
 	_, alert := errors.AsType[tls.AlertError](err)
-	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	// net/http keeps the type of this one to itself.
+	plain := strings.Contains(text, "server gave HTTP response to HTTPS client")
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isDial(err):
 		return "no socket there; is the daemon running, and is this its --socket?"
