@@ -1,0 +1,109 @@
+package decide
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/controller"
+)
+
+// Annotations are read with LoxiLB's prefix and with weir's own, which wins
+// where both are there.
+const (
+	prefixLoxiLB = "loxilb.io/"
+	prefixWeir   = "weir-lb.io/"
+)
+
+// The annotations as messages name them.
+const (
+	annotationStaticIP   = prefixLoxiLB + "staticIP"
+	annotationPodNetwork = prefixLoxiLB + "usepodnetwork"
+)
+
+// settings is what annotations, or flags for want of them, say of a service.
+type settings struct {
+	mode       v1.Mode
+	monitor    bool
+	podNetwork bool
+	pool       string
+	staticIP   string
+	// ignored are annotations that change nothing here, as they are written.
+	ignored []string
+}
+
+func readAnnotations(annotations map[string]string, cfg controller.Config) (settings, *refusal) {
+	s := settings{mode: cfg.Mode, monitor: cfg.Monitor, podNetwork: cfg.UsePodNetwork}
+	if s.mode == "" {
+		s.mode = v1.ModeDefault
+	}
+	own, all := map[string]bool{}, map[string]string{}
+	for key, value := range annotations {
+		if name, ok := strings.CutPrefix(key, prefixWeir); ok {
+			own[name], all[name] = true, value
+		}
+	}
+	for key, value := range annotations {
+		if name, ok := strings.CutPrefix(key, prefixLoxiLB); ok && !own[name] {
+			all[name] = value
+		}
+	}
+	// In order, so that of two mistakes the same one is always named.
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		prefix := prefixLoxiLB
+		if own[name] {
+			prefix = prefixWeir
+		}
+		if bad := s.apply(prefix+name, name, all[name]); bad != nil {
+			return settings{}, bad
+		}
+	}
+	return s, nil
+}
+
+// apply reads one annotation.
+func (s *settings) apply(key, name, value string) *refusal {
+	var bad *refusal
+	switch name {
+	case "lbmode":
+		s.mode, bad = readMode(key, value)
+	case "liveness":
+		s.monitor, bad = readYesNo(key, value)
+	case "usepodnetwork":
+		s.podNetwork, bad = readYesNo(key, value)
+	case "poolSelect":
+		s.pool = value
+	case "staticIP":
+		s.staticIP = value
+	case "epselect":
+		if value != "rr" && value != "roundrobin" {
+			s.ignored = append(s.ignored, key+"="+value)
+		}
+	default:
+		s.ignored = append(s.ignored, key)
+	}
+	return bad
+}
+
+func readMode(key, value string) (v1.Mode, *refusal) {
+	switch m := v1.Mode(value); m {
+	case v1.ModeDefault, v1.ModeOneArm, v1.ModeFullNAT:
+		return m, nil
+	}
+	switch value {
+	case "dsr", "fullproxy", "hostonearm":
+		return "", refuse(ReasonUnknownMode, "%s: mode %s is not served; use default, onearm or fullnat", key, value)
+	}
+	return "", refuse(ReasonUnknownMode, "%s: unknown mode %q; use default, onearm or fullnat", key, value)
+}
+
+func readYesNo(key, value string) (bool, *refusal) {
+	switch value {
+	case "yes", "true":
+		return true, nil
+	case "no", "false":
+		return false, nil
+	}
+	return false, refuse(ReasonInvalidAnnotation, "%s: %q is neither yes nor no", key, value)
+}

@@ -1,0 +1,146 @@
+package decide
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+)
+
+// resolve fills the frontends of the services that have an address.
+func resolve(services []*service, c *cluster) {
+	for _, s := range services {
+		if !s.served() {
+			continue
+		}
+		for _, p := range s.ports {
+			backends, missing := backendsOf(s, p, c)
+			if len(backends) > v1.MaxBackends {
+				s.frontends = nil
+				s.refusal = refuse(ReasonTooManyEndpoints, "port %s has %d endpoints, at most %d are served; scale down or use externalTrafficPolicy: Local",
+					p.Port, len(backends), v1.MaxBackends)
+				break
+			}
+			if len(backends) == 0 && s.unreachable == nil {
+				s.unreachable = noBackends(s, p, c, missing)
+			}
+			s.frontends = append(s.frontends, v1.Service{
+				Name:     frontendName(s, p),
+				Frontend: v1.Frontend{VIP: s.address, Port: p.Number, Protocol: p.Protocol},
+				Mode:     s.mode, Algorithm: v1.RoundRobin, Monitor: s.monitor, Backends: backends,
+			})
+		}
+	}
+}
+
+// frontendName is namespace/name, with the port where the Service has several.
+func frontendName(s *service, p port) string {
+	switch {
+	case len(s.ports) == 1:
+		return s.key
+	case p.name != "":
+		return s.key + ":" + p.name
+	}
+	return s.key + ":" + p.String()
+}
+
+// backendsOf lists where a port's connections go, ordered by address, and the
+// names of nodes that have endpoints, but no address.
+func backendsOf(s *service, p port, c *cluster) ([]v1.Backend, []string) {
+	endpoints := c.readyEndpoints(s.key, p.name)
+	switch {
+	case s.podNetwork:
+		return podBackends(endpoints), nil
+	case s.obj.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal:
+		return localBackends(endpoints, p.nodePort, c)
+	case len(endpoints) == 0:
+		// kube-proxy would refuse on every node; here the client is refused
+		// one hop earlier.
+		return nil, nil
+	}
+	backends := make([]v1.Backend, len(c.eligible))
+	for i, a := range c.eligible {
+		backends[i] = v1.Backend{Address: a, Port: p.nodePort}
+	}
+	return backends, nil
+}
+
+func podBackends(endpoints []endpoint) []v1.Backend {
+	backends := make([]v1.Backend, len(endpoints))
+	for i, e := range endpoints {
+		backends[i] = v1.Backend{Address: e.pod.Addr(), Port: e.pod.Port()}
+	}
+	return backends
+}
+
+// localBackends are the nodes that have endpoints, each weighted by how many
+// it has, so that every pod gets the same share.
+func localBackends(endpoints []endpoint, nodePort uint16, c *cluster) ([]v1.Backend, []string) {
+	pods := map[netip.Addr]int{}
+	missing := map[string]bool{}
+	for _, e := range endpoints {
+		if a, ok := c.nodes[e.node]; ok {
+			pods[a]++
+		} else {
+			missing[e.node] = true
+		}
+	}
+	addrs := slices.SortedFunc(maps.Keys(pods), netip.Addr.Compare)
+	counts := make([]int, len(addrs))
+	for i, a := range addrs {
+		counts[i] = pods[a]
+	}
+	backends := make([]v1.Backend, len(addrs))
+	for i, w := range weights(counts) {
+		backends[i] = v1.Backend{Address: addrs[i], Port: nodePort, Weight: w}
+	}
+	return backends, slices.Sorted(maps.Keys(missing))
+}
+
+// weights reduces the counts to the smallest weights of the same ratio, at
+// most v1.MaxWeight, where the ratio is rounded. Equal counts are all zero,
+// which means one: the common case needs no weights in a state.
+func weights(counts []int) []uint16 {
+	out := make([]uint16, len(counts))
+	divisor, largest := 0, 0
+	for _, n := range counts {
+		divisor, largest = gcd(divisor, n), max(largest, n)
+	}
+	if largest == divisor {
+		return out
+	}
+	largest /= divisor
+	for i, n := range counts {
+		w := n / divisor
+		if largest > v1.MaxWeight {
+			w = max(1, (w*v1.MaxWeight+largest/2)/largest)
+		}
+		out[i] = uint16(w)
+	}
+	return out
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// noBackends says why a port has none.
+func noBackends(s *service, p port, c *cluster, missing []string) *refusal {
+	switch {
+	case len(missing) > 0:
+		return refuse(ReasonNoNodeAddress, "port %s: endpoints on %q, but no such Node has an IPv4 InternalIP; add the Node or its address",
+			p.Port, strings.Join(missing, ", "))
+	case len(c.readyEndpoints(s.key, p.name)) == 0:
+		return refuse(ReasonNoReadyEndpoints, "port %s (name %q): no EndpointSlice of the service has a ready endpoint for it; clients are refused until one is ready",
+			p.Port, p.name)
+	}
+	return refuse(ReasonNoEligibleNode, "port %s: no Node is ready and without the label %s; clients are refused until one is",
+		p.Port, corev1.LabelNodeExcludeBalancers)
+}

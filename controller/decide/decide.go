@@ -1,0 +1,85 @@
+package decide
+
+import (
+	"net/netip"
+	"slices"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/controller"
+)
+
+// Decision is all that follows from a snapshot.
+type Decision struct {
+	// Services that the controller serves, ordered by namespace and name.
+	Services []v1.ControllerService
+	// Nodes that run weir, load balancers first, then by address.
+	Nodes []Node
+	// Pools with their use.
+	Pools []v1.ControllerPool
+	// Memory for the next decision.
+	Memory controller.Memory
+}
+
+// Node is a node that runs weir and its state. The state's generation is left
+// zero: only who sends states knows which ones differ.
+type Node struct {
+	Instance
+	// Active says that the node has rank 0 for at least one address.
+	Active bool
+	State  v1.NodeState
+}
+
+// Decide is the controller's whole judgement. A service that cannot be served
+// gets a condition that says why and what to do, has no part in any node's
+// state, and keeps the others from nothing.
+func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Memory) Decision {
+	services := readServices(snap.Services, cfg)
+	held := assign(services, snap.Incomplete, cfg, last)
+	resolve(services, newCluster(snap))
+
+	lbs, peers := instances(snap.Slices)
+	order := seniority(lbs, last.LBs)
+	vips := servedVIPs(services)
+	ranks := rank(vips, lbs, order, cfg.SetRoles)
+
+	var d Decision
+	frontends := collectFrontends(services)
+	for _, n := range lbs {
+		node := Node{Instance: n, State: v1.NodeState{
+			Services: frontends, BGP: mesh(n, lbs, peers, cfg), Roles: ranks.of(n.Address),
+		}}
+		node.Active = slices.ContainsFunc(node.State.Roles, func(r v1.Role) bool { return r.Rank == 0 })
+		d.Nodes = append(d.Nodes, node)
+	}
+	for _, n := range peers {
+		d.Nodes = append(d.Nodes, Node{Instance: n, State: v1.NodeState{BGP: mesh(n, lbs, peers, cfg)}})
+	}
+	d.Services = report(services, held, ranks, lbs)
+	d.Pools = usage(cfg.Pools, held)
+	d.Memory = controller.Memory{Addresses: held, LBs: order}
+	return d
+}
+
+// collectFrontends lists what every load balancer node serves, ordered by frontend.
+func collectFrontends(services []*service) []v1.Service {
+	var out []v1.Service
+	for _, s := range services {
+		if s.served() {
+			out = append(out, s.frontends...)
+		}
+	}
+	slices.SortFunc(out, func(a, b v1.Service) int { return a.Frontend.Compare(b.Frontend) })
+	return out
+}
+
+// servedVIPs lists the addresses that at least one service is served on.
+func servedVIPs(services []*service) []netip.Addr {
+	var vips []netip.Addr
+	for _, s := range services {
+		if s.served() {
+			vips = append(vips, s.address)
+		}
+	}
+	slices.SortFunc(vips, netip.Addr.Compare)
+	return slices.Compact(vips)
+}

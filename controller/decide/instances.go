@@ -1,0 +1,116 @@
+package decide
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+)
+
+// The Services whose endpoints are the nodes that run weir, in any namespace:
+// LoxiLB's names, as in the article, and weir's own.
+var (
+	lbServices   = []string{"loxilb-lb-service", "weir-lb"}
+	peerServices = []string{"loxilb-peer-service", "weir-peer"}
+)
+
+// DefaultAPIPort is where weir listens where the Service's ports do not say.
+const DefaultAPIPort = 11111
+
+// Instance is a weir process on a node.
+type Instance struct {
+	Name string
+	// Address of the node, IPv4: BGP router id and API server.
+	Address netip.Addr
+	// APIPort is where weir's API listens.
+	APIPort uint16
+	// Role is v1.NodeLB or v1.NodePeer.
+	Role string
+	// Ready is false while the endpoint says that it is not.
+	Ready bool
+}
+
+// instances finds the load balancer nodes and the peers, each ordered by
+// address. A node that is both counts as a load balancer.
+func instances(all []*discoveryv1.EndpointSlice) (lbs, peers []Instance) {
+	found := map[netip.Addr]Instance{}
+	for _, role := range []struct {
+		name     string
+		services []string
+	}{{v1.NodePeer, peerServices}, {v1.NodeLB, lbServices}} {
+		for _, s := range all {
+			if s.AddressType != discoveryv1.AddressTypeIPv4 || !slices.Contains(role.services, s.Labels[discoveryv1.LabelServiceName]) {
+				continue
+			}
+			for _, e := range s.Endpoints {
+				if n, ok := readInstance(s, e, role.name); ok {
+					found[n.Address] = prefer(found[n.Address], n)
+				}
+			}
+		}
+	}
+	for _, n := range found {
+		if n.Role == v1.NodeLB {
+			lbs = append(lbs, n)
+		} else {
+			peers = append(peers, n)
+		}
+	}
+	byAddress := func(a, b Instance) int { return a.Address.Compare(b.Address) }
+	slices.SortFunc(lbs, byAddress)
+	slices.SortFunc(peers, byAddress)
+	return lbs, peers
+}
+
+// prefer chooses between two endpoints of one address: the load balancer, then
+// the ready one, then by name, so that the order of slices does not matter.
+func prefer(a, b Instance) Instance {
+	switch {
+	case !a.Address.IsValid():
+		return b
+	case a.Role != b.Role:
+		if b.Role == v1.NodeLB {
+			return b
+		}
+		return a
+	case a.Ready != b.Ready:
+		if b.Ready {
+			return b
+		}
+		return a
+	case cmp.Compare(b.Name, a.Name) < 0:
+		return b
+	}
+	return a
+}
+
+func readInstance(s *discoveryv1.EndpointSlice, e discoveryv1.Endpoint, role string) (Instance, bool) {
+	if len(e.Addresses) == 0 {
+		return Instance{}, false
+	}
+	a, err := netip.ParseAddr(e.Addresses[0])
+	if err != nil || !a.Is4() {
+		return Instance{}, false
+	}
+	n := Instance{Name: a.String(), Address: a, APIPort: apiPort(s.Ports), Role: role, Ready: isReady(e)}
+	if e.NodeName != nil && *e.NodeName != "" {
+		n.Name = *e.NodeName
+	}
+	return n, true
+}
+
+// apiPort is the first port that is not BGP's: the article's Services name
+// theirs loxilb-app and loxilb-app-bgp.
+func apiPort(ports []discoveryv1.EndpointPort) uint16 {
+	for _, p := range ports {
+		if p.Port == nil || *p.Port < 1 || *p.Port > 65535 || (p.Name != nil && strings.HasSuffix(*p.Name, "bgp")) {
+			continue
+		}
+		return uint16(*p.Port)
+	}
+	return DefaultAPIPort
+}

@@ -1,0 +1,201 @@
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/controller"
+	"github.com/weir-lb/weir/controller/ipam"
+)
+
+// The classes (spec.loadBalancerClass) that the controller serves: LoxiLB's,
+// so that its manifests work, and weir's own. Services without a class belong
+// to whatever default load balancer a cluster has.
+const (
+	ClassLoxiLB = "loxilb.io/loxilb"
+	ClassWeir   = "weir-lb.io/weir"
+)
+
+// service is a Service on its way through the decision: read fills what the
+// object says, assign the address, resolve the frontends.
+type service struct {
+	obj *corev1.Service
+	key string // namespace/name
+	settings
+	ports  []port
+	wanted netip.Addr // asked for, zero for any
+	status netip.Addr // of the object's status, zero for none
+	// refusal says why the service is not served as it is written.
+	refusal *refusal
+
+	address     netip.Addr
+	addressPool string
+	addressErr  error
+
+	frontends []v1.Service
+	// unreachable says why a frontend has no backend, empty where all have.
+	unreachable *refusal
+}
+
+// port is one of the Service's ports.
+type port struct {
+	ipam.Port
+	name     string
+	nodePort uint16
+}
+
+// refusal is a condition's reason and message.
+type refusal struct{ reason, message string }
+
+func refuse(reason, format string, args ...any) *refusal {
+	return &refusal{reason, fmt.Sprintf(format, args...)}
+}
+
+// served says that the service is well and has an address.
+func (s *service) served() bool { return s.refusal == nil && s.address.IsValid() }
+
+func (s *service) ipamPorts() []ipam.Port {
+	out := make([]ipam.Port, len(s.ports))
+	for i, p := range s.ports {
+		out[i] = p.Port
+	}
+	return out
+}
+
+// readServices picks the Services of the controller's classes, the oldest
+// first: where two want the same, it was there first. A name that occurs
+// twice counts once.
+func readServices(objects []*corev1.Service, cfg controller.Config) []*service {
+	var out []*service
+	for _, o := range objects {
+		if o.Spec.Type != corev1.ServiceTypeLoadBalancer || o.Spec.LoadBalancerClass == nil {
+			continue
+		}
+		if c := *o.Spec.LoadBalancerClass; c == ClassLoxiLB || c == ClassWeir {
+			out = append(out, readService(o, cfg))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *service) int {
+		return cmp.Or(a.obj.CreationTimestamp.Compare(b.obj.CreationTimestamp.Time), strings.Compare(a.key, b.key))
+	})
+	seen := make(map[string]bool, len(out))
+	return slices.DeleteFunc(out, func(s *service) bool {
+		twice := seen[s.key]
+		seen[s.key] = true
+		return twice
+	})
+}
+
+func readService(o *corev1.Service, cfg controller.Config) *service {
+	s := &service{obj: o, key: o.Namespace + "/" + o.Name}
+	if s.settings, s.refusal = readAnnotations(o.Annotations, cfg); s.refusal != nil {
+		return s
+	}
+	if s.refusal = notServed(o.Spec); s.refusal != nil {
+		return s
+	}
+	if s.ports, s.refusal = readPorts(o.Spec.Ports, s.podNetwork); s.refusal != nil {
+		return s
+	}
+	if o.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+		s.ignored = append(s.ignored, "spec.sessionAffinity=ClientIP")
+	}
+	s.wanted, s.refusal = wantedAddress(o.Spec.LoadBalancerIP, s.staticIP)
+	s.status = statusAddress(o.Status.LoadBalancer.Ingress)
+	return s
+}
+
+// notServed refuses what would be dangerous to ignore.
+func notServed(spec corev1.ServiceSpec) *refusal {
+	switch {
+	case len(spec.LoadBalancerSourceRanges) > 0:
+		// Ignoring them would open the service to everybody.
+		return refuse(ReasonNotServed, "spec.loadBalancerSourceRanges is not served; remove it, or filter before weir")
+	case len(spec.IPFamilies) > 0 && spec.IPFamilies[0] == corev1.IPv6Protocol:
+		return refuse(ReasonNotServed, "spec.ipFamilies[0] is IPv6, which is not served; use IPv4")
+	}
+	return nil
+}
+
+func readPorts(objects []corev1.ServicePort, podNetwork bool) ([]port, *refusal) {
+	if len(objects) == 0 {
+		return nil, refuse(ReasonInvalidPort, "spec.ports is empty; give at least one port")
+	}
+	ports := make([]port, 0, len(objects))
+	for i, o := range objects {
+		path := fmt.Sprintf("spec.ports[%d]", i)
+		protocol, bad := readProtocol(path, o.Protocol)
+		switch {
+		case bad != nil:
+			return nil, bad
+		case o.Port < 1 || o.Port > 65535:
+			return nil, refuse(ReasonInvalidPort, "%s.port: %d is no port; use 1 to 65535", path, o.Port)
+		case o.NodePort < 0 || o.NodePort > 65535:
+			return nil, refuse(ReasonInvalidPort, "%s.nodePort: %d is no port; use 1 to 65535", path, o.NodePort)
+		case o.NodePort == 0 && !podNetwork:
+			return nil, refuse(ReasonNoNodePort, "%s.nodePort is missing; allow node ports, or set %s to yes to use pod addresses",
+				path, annotationPodNetwork)
+		}
+		p := port{Port: ipam.Port{Number: uint16(o.Port), Protocol: protocol}, name: o.Name, nodePort: uint16(o.NodePort)}
+		if j := slices.IndexFunc(ports, func(q port) bool { return q.Port == p.Port }); j >= 0 {
+			return nil, refuse(ReasonInvalidPort, "%s: %s is spec.ports[%d] already; remove one", path, p.Port, j)
+		}
+		ports = append(ports, p)
+	}
+	return ports, nil
+}
+
+// readProtocol translates Kubernetes' spelling; empty is its default, TCP.
+func readProtocol(path string, p corev1.Protocol) (v1.Protocol, *refusal) {
+	switch p {
+	case "", corev1.ProtocolTCP:
+		return v1.TCP, nil
+	case corev1.ProtocolUDP:
+		return v1.UDP, nil
+	case corev1.ProtocolSCTP:
+		return v1.SCTP, nil
+	}
+	return "", refuse(ReasonInvalidProtocol, "%s.protocol: unknown protocol %q; use TCP, UDP or SCTP", path, p)
+}
+
+// wantedAddress reads the two ways to ask for an address.
+func wantedAddress(spec, annotation string) (netip.Addr, *refusal) {
+	var wanted netip.Addr
+	for _, w := range []struct{ where, text string }{
+		{"spec.loadBalancerIP", spec}, {annotationStaticIP, annotation},
+	} {
+		if w.text == "" {
+			continue
+		}
+		a, err := netip.ParseAddr(w.text)
+		switch {
+		case err != nil || !a.Is4():
+			return netip.Addr{}, refuse(ReasonInvalidAddress, "%s: %q is no IPv4 address", w.where, w.text)
+		case wanted.IsValid() && a != wanted:
+			return netip.Addr{}, refuse(ReasonInvalidAddress, "spec.loadBalancerIP asks for %s and %s for %s; keep one of them", wanted, w.where, a)
+		}
+		wanted = a
+	}
+	return wanted, nil
+}
+
+// statusAddress reads an address that the Service got before. LoxiLB writes
+// it as the host name llb-ADDRESS.
+func statusAddress(ingress []corev1.LoadBalancerIngress) netip.Addr {
+	for _, in := range ingress {
+		text := in.IP
+		if text == "" {
+			text = strings.TrimPrefix(in.Hostname, "llb-")
+		}
+		if a, err := netip.ParseAddr(text); err == nil && a.Is4() {
+			return a
+		}
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,68 @@
+package static
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// document is one YAML document of a file.
+type document struct {
+	root *yaml.Node // nil where it is empty
+	line int        // of its first line, from 1
+	err  error      // of its syntax; line is then where
+}
+
+// split cuts a file into its documents. Each is parsed by itself, so that a
+// syntax error costs one document and not the rest of the file.
+func split(data []byte) []document {
+	var docs []document
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	start := 0
+	for i := 1; i <= len(lines); i++ {
+		if i < len(lines) && !isMarker(lines[i]) {
+			continue
+		}
+		docs = append(docs, parse(bytes.Join(lines[start:i], nil), start))
+		start = i
+	}
+	return docs
+}
+
+// isMarker says that a line starts a document. Within a document no such line
+// can be: YAML indents what it contains.
+func isMarker(line []byte) bool {
+	rest, ok := bytes.CutPrefix(line, []byte("---"))
+	return ok && (len(bytes.TrimRight(rest, "\r\n")) == 0 || rest[0] == ' ' || rest[0] == '\t')
+}
+
+// parse reads the document that starts after skipped lines of its file.
+func parse(text []byte, skipped int) document {
+	// As many empty lines before it make the parser count as a person does.
+	padded := append(bytes.Repeat([]byte("\n"), skipped), text...)
+	var root yaml.Node
+	if err := yaml.Unmarshal(padded, &root); err != nil {
+		line, message := syntaxError(err)
+		return document{line: max(line, skipped+1), err: errors.New(message)}
+	}
+	if len(root.Content) == 0 || isNull(root.Content[0]) {
+		return document{line: skipped + 1}
+	}
+	return document{root: root.Content[0], line: root.Content[0].Line}
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(?s)(.*)$`)
+
+// syntaxError takes the parser's error apart: the line, zero if it names none,
+// and what is wrong, on one line.
+func syntaxError(err error) (int, string) {
+	m := yamlLine.FindStringSubmatch(err.Error())
+	line, _ := strconv.Atoi(m[1])
+	return line, strings.Join(strings.Fields(m[2]), " ")
+}
