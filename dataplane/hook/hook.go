@@ -1,0 +1,256 @@
+// Package hook attaches the programs to the node's interfaces and keeps them
+// attached while interfaces appear, change their names and vanish. What is
+// not ours is never touched.
+package hook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/dataplane/maps"
+	"github.com/weir-lb/weir/dataplane/rtnl"
+)
+
+// interval is the least time between two looks at all interfaces.
+const interval = 100 * time.Millisecond
+
+// Devices is told of every interface of the node. *maps.Maps is the real one.
+type Devices interface {
+	PutDevice(index int, d maps.Device) error
+	DeleteDevice(index int) error
+}
+
+// Options for New.
+type Options struct {
+	// TC is attached at the ingress of every interface that is used. Required.
+	TC *ebpf.Program
+	// XDP is attached too where Choice says so. Required unless Choice is TC.
+	XDP *ebpf.Program
+	// Choice is optional, zero means Auto.
+	Choice Choice
+	Filter Filter
+	// Devices gets every interface with its index. Required.
+	Devices Devices
+	// WithoutTCX attaches TC by clsact filters, as a kernel before 6.6 has it.
+	WithoutTCX bool
+}
+
+// Hooks are the attachments of one network namespace: that of the process.
+// Safe for concurrent use.
+type Hooks struct {
+	options Options
+
+	mu     sync.Mutex
+	closed bool
+	hooked map[int]*hooked
+	// tcx is true until the kernel has refused a TCX link.
+	tcx bool
+}
+
+// hooked is one interface as it was seen last.
+type hooked struct {
+	decided    decision
+	attachment attachment
+	device     maps.Device
+	status     v1.Interface
+}
+
+// New looks at all interfaces and attaches. When an interface refuses, its
+// status says why and the others go on. The error is for when the interfaces
+// cannot be listed at all.
+func New(o Options) (*Hooks, error) {
+	if o.Choice == "" {
+		o.Choice = Auto
+	}
+	h := &Hooks{options: o, tcx: !o.WithoutTCX, hooked: map[int]*hooked{}}
+	if err := h.Sync(); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// Run keeps the hooks in step with the interfaces until ctx ends.
+func (h *Hooks) Run(ctx context.Context) error {
+	listener, err := rtnl.Listen(rtnl.Links)
+	if err != nil {
+		return fmt.Errorf("follow interfaces: %w", err)
+	}
+	defer listener.Close()
+	if err := h.Sync(); err != nil { // what changed before Listen
+		return err
+	}
+	return listener.Follow(ctx, interval, 0, func(context.Context, rtnl.Kind) error { return h.Sync() })
+}
+
+// Sync looks at all interfaces once and attaches or detaches what has to be.
+func (h *Hooks) Sync() error {
+	links, err := netlink.LinkList()
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		err = nil // the next event brings the rest
+	}
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	present := map[int]bool{}
+	for _, l := range links {
+		present[l.Attrs().Index] = true
+		h.syncLink(l)
+	}
+	for index, gone := range h.hooked {
+		if !present[index] {
+			_ = gone.attachment.Close() // went with the interface
+			_ = h.options.Devices.DeleteDevice(index)
+			delete(h.hooked, index)
+		}
+	}
+	return nil
+}
+
+// syncLink brings one interface to what is decided for it. An attachment that
+// failed is tried again with the next change of any interface.
+func (h *Hooks) syncLink(l netlink.Link) {
+	attrs := l.Attrs()
+	have := h.hooked[attrs.Index]
+	if have == nil {
+		have = &hooked{}
+		h.hooked[attrs.Index] = have
+	}
+	n := h.describe(l, have)
+	want := decide(n, h.options.Choice, h.options.Filter)
+	if have.decided != want || !have.complete() {
+		have.decided = want
+		h.attach(have, attrs.Index)
+	}
+	have.status.Name, have.status.Index, have.status.MTU = attrs.Name, attrs.Index, attrs.MTU
+	device := deviceOf(attrs, have.attachment.xdp != nil)
+	if device == have.device {
+		return
+	}
+	if err := h.options.Devices.PutDevice(attrs.Index, device); err != nil {
+		have.status.Reason = err.Error()
+		return
+	}
+	have.device = device
+}
+
+// complete says that everything decided is attached.
+func (h *hooked) complete() bool {
+	return h.decided.tc == (h.attachment.tc != nil) && h.decided.xdp == (h.attachment.xdp != nil)
+}
+
+// attach changes only what differs, so that a new name costs no packet.
+func (h *Hooks) attach(have *hooked, index int) {
+	want := have.decided
+	var failed []string
+	try := func(closer *io.Closer, wanted bool, attach func() (io.Closer, error)) {
+		var err error
+		switch {
+		case wanted && *closer == nil:
+			*closer, err = attach()
+		case !wanted && *closer != nil:
+			err = (*closer).Close()
+			*closer = nil
+		}
+		if err != nil {
+			failed = append(failed, err.Error())
+		}
+	}
+	try(&have.attachment.tc, want.tc, func() (io.Closer, error) { return h.attachTC(index) })
+	try(&have.attachment.xdp, want.xdp, func() (io.Closer, error) { return attachXDP(h.options.XDP, index) })
+	have.status.Hook, have.status.Reason = "none", want.reason
+	switch {
+	case have.attachment.xdp != nil:
+		have.status.Hook = "xdp"
+	case have.attachment.tc != nil:
+		have.status.Hook = "tc"
+	}
+	if len(failed) > 0 {
+		have.status.Reason = strings.Join(failed, "; ")
+	}
+}
+
+func (h *Hooks) attachTC(index int) (io.Closer, error) {
+	if err := sweep(index); err != nil {
+		return nil, err
+	}
+	if h.tcx {
+		l, err := attachTCX(h.options.TC, index)
+		if !errors.Is(err, ebpf.ErrNotSupported) {
+			return l, err
+		}
+		h.tcx = false
+	}
+	return clsact{}.attach(h.options.TC, index)
+}
+
+// describe gathers what the choice depends on. The driver is asked for once.
+func (h *Hooks) describe(l netlink.Link, have *hooked) netif {
+	attrs := l.Attrs()
+	n := netif{
+		name:     attrs.Name,
+		loopback: attrs.Flags&net.FlagLoopback != 0,
+		ethernet: attrs.EncapType == "ether",
+		driver:   l.Type(),
+	}
+	if n.driver == "device" { // no rtnl kind: a physical device
+		n.driver = driverOf(attrs.Name)
+	}
+	if attrs.Xdp != nil && attrs.Xdp.Attached && have.attachment.xdp == nil {
+		n.foreignXDP = attrs.Xdp.ProgId
+	}
+	return n
+}
+
+// deviceOf is what the programs learn of an interface. Frames that XDP sends
+// arrive where our own XDP program runs in the driver: that it is attached
+// there is what many drivers need to transmit at all.
+func deviceOf(attrs *netlink.LinkAttrs, xdp bool) maps.Device {
+	d := maps.Device{MTU: attrs.MTU, TransmitsXDP: xdp}
+	if len(attrs.HardwareAddr) == len(d.MAC) {
+		copy(d.MAC[:], attrs.HardwareAddr)
+	}
+	return d
+}
+
+// Interfaces returns all interfaces by index.
+func (h *Hooks) Interfaces() []v1.Interface {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]v1.Interface, 0, len(h.hooked))
+	for _, have := range h.hooked {
+		all = append(all, have.status)
+	}
+	slices.SortFunc(all, func(a, b v1.Interface) int { return a.Index - b.Index })
+	return all
+}
+
+// Close detaches everything.
+func (h *Hooks) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	var errs []error
+	for index, have := range h.hooked {
+		if err := have.attachment.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("detach from %s: %w", have.status.Name, err))
+		}
+		delete(h.hooked, index)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,304 @@
+package hook
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/dataplane/maps"
+)
+
+func TestMain(m *testing.M) {
+	nstest.Isolate()
+	goleak.VerifyTestMain(m)
+}
+
+// program makes one that lets everything pass.
+func program(t *testing.T, kind ebpf.ProgramType, name string) *ebpf.Program {
+	t.Helper()
+	verdict := int32(2) // XDP_PASS
+	if kind == ebpf.SchedCLS {
+		verdict = 0 // TC_ACT_OK
+	}
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: name, Type: kind, License: "Dual BSD/GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, verdict), asm.Return()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// devices remembers what it was told.
+type devices struct {
+	mu   sync.Mutex
+	told map[int]maps.Device
+}
+
+func (d *devices) PutDevice(index int, told maps.Device) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.told[index] = told
+	return nil
+}
+
+func (d *devices) DeleteDevice(index int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.told, index)
+	return nil
+}
+
+func (d *devices) at(index int) (maps.Device, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	told, ok := d.told[index]
+	return told, ok
+}
+
+type setup struct {
+	*Hooks
+	devices *devices
+	other   *nstest.Namespace
+}
+
+// mustHook starts hooks over eth1, a veth, and follows until the test ends.
+func mustHook(t *testing.T, o Options) setup {
+	t.Helper()
+	s := setup{devices: &devices{told: map[int]maps.Device{}}, other: nstest.New(t)}
+	s.other.Veth(t, "eth1", "peer1", "192.0.2.1/24", "192.0.2.2/24")
+	o.TC, o.XDP, o.Devices = program(t, ebpf.SchedCLS, "weir_tc"), program(t, ebpf.XDP, "weir_xdp"), s.devices
+	var err error
+	if s.Hooks, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// status prints hook and reason of an interface, empty when it is not known.
+func (s setup) status(name string) string {
+	for _, i := range s.Interfaces() {
+		if i.Name == name {
+			return i.Hook + ": " + i.Reason
+		}
+	}
+	return ""
+}
+
+func (s setup) expect(t *testing.T, name, status string) {
+	t.Helper()
+	nstest.Eventually(t, func() string {
+		if got := s.status(name); !strings.HasPrefix(got, status) {
+			return fmt.Sprintf("%s has status %q, want %q", name, got, status)
+		}
+		return ""
+	})
+}
+
+// attached counts what hangs on an interface, ours or not.
+func attached(t *testing.T, name string) (tcx, filters int, xdp bool) {
+	t.Helper()
+	l := nstest.MustLink(t, name)
+	result, err := link.QueryPrograms(link.QueryOptions{Target: l.Attrs().Index, Attach: ebpf.AttachTCXIngress})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bpfFilters, err := filtersAt(l.Attrs().Index, netlink.HANDLE_MIN_INGRESS)
+	if err != nil && !gone(err) {
+		t.Fatal(err)
+	}
+	return len(result.Programs), len(bpfFilters), l.Attrs().Xdp != nil && l.Attrs().Xdp.Attached
+}
+
+func expectAttached(t *testing.T, name string, tcx, filters int, xdp bool) {
+	t.Helper()
+	gotTCX, gotFilters, gotXDP := attached(t, name)
+	if gotTCX != tcx || gotFilters != filters || gotXDP != xdp {
+		t.Errorf("%s has %d TCX programs, %d filters, XDP %t; want %d, %d, %t", name, gotTCX, gotFilters, gotXDP, tcx, filters, xdp)
+	}
+}
+
+func TestAttachAndClose(t *testing.T) {
+	tests := []struct {
+		name         string
+		options      Options
+		status       string
+		tcx, filters int
+		xdp          bool
+	}{
+		{"auto takes TC on veth", Options{}, "tc: driver veth", 1, 0, false},
+		{"xdp takes both", Options{Choice: XDP}, "xdp: asked for", 1, 0, true},
+		{"tc by clsact where TCX is missing", Options{Choice: TC, WithoutTCX: true}, "tc: asked for", 0, 1, false},
+		{"a blacklist", Options{Filter: Filter{Blacklist: regexp.MustCompile("eth")}}, "none: left alone: matches --blacklist", 0, 0, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := mustHook(t, tt.options)
+			s.expect(t, "eth1", tt.status)
+			expectAttached(t, "eth1", tt.tcx, tt.filters, tt.xdp)
+			l := nstest.MustLink(t, "eth1").Attrs()
+			want := maps.Device{MTU: 1500, MAC: [6]byte(l.HardwareAddr), TransmitsXDP: tt.xdp}
+			if got, _ := s.devices.at(l.Index); got != want {
+				t.Errorf("device %+v, want %+v", got, want)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			expectAttached(t, "eth1", 0, 0, false)
+			if qdiscs, _ := netlink.QdiscList(nstest.MustLink(t, "eth1")); hasClsact(qdiscs) {
+				t.Error("the clsact qdisc stays")
+			}
+		})
+	}
+}
+
+func hasClsact(qdiscs []netlink.Qdisc) bool {
+	for _, q := range qdiscs {
+		if q.Type() == "clsact" {
+			return true
+		}
+	}
+	return false
+}
+
+func TestInterfacesAreFollowed(t *testing.T) {
+	s := mustHook(t, Options{})
+	s.other.Veth(t, "eth2", "peer2", "", "")
+	s.expect(t, "eth2", "tc:")
+	eth2 := nstest.MustLink(t, "eth2")
+
+	must(t, netlink.LinkSetMTU(eth2, 1400))
+	nstest.Eventually(t, func() string {
+		if got, _ := s.devices.at(eth2.Attrs().Index); got.MTU != 1400 {
+			return fmt.Sprintf("device has MTU %d, want 1400", got.MTU)
+		}
+		return ""
+	})
+
+	must(t, netlink.LinkSetDown(eth2))
+	must(t, netlink.LinkSetName(eth2, "cni9"))
+	s.expect(t, "cni9", "none: left alone")
+	expectAttached(t, "cni9", 0, 0, false)
+	must(t, netlink.LinkSetName(eth2, "eth2"))
+	s.expect(t, "eth2", "tc:")
+	expectAttached(t, "eth2", 1, 0, false)
+
+	must(t, netlink.LinkDel(eth2))
+	nstest.Eventually(t, func() string {
+		if _, known := s.devices.at(eth2.Attrs().Index); known || s.status("eth2") != "" {
+			return "eth2 is gone and still known"
+		}
+		return ""
+	})
+	s.expect(t, "eth1", "tc:")
+}
+
+func TestForeignXDPStays(t *testing.T) {
+	foreign := program(t, ebpf.XDP, "foreign")
+	other := nstest.New(t)
+	other.Veth(t, "eth5", "peer5", "", "")
+	eth5 := nstest.MustLink(t, "eth5")
+	must(t, netlink.LinkSetXdpFdWithFlags(eth5, foreign.FD(), unix.XDP_FLAGS_DRV_MODE))
+	s := mustHook(t, Options{Choice: XDP})
+	info, err := foreign.Info()
+	must(t, err)
+	id, _ := info.ID()
+	s.expect(t, "eth5", fmt.Sprintf("tc: XDP program %d of somebody else", id))
+	if got := nstest.MustLink(t, "eth5").Attrs().Xdp.ProgId; got != uint32(id) {
+		t.Errorf("program %d is attached, want the foreign %d", got, id)
+	}
+	// The owner takes it off: XDP is ours then.
+	must(t, netlink.LinkSetXdpFdWithFlags(eth5, -1, unix.XDP_FLAGS_DRV_MODE))
+	s.expect(t, "eth5", "xdp:")
+}
+
+func TestForeignTCProgramsStay(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		t.Run(fmt.Sprintf("without TCX %t", without), func(t *testing.T) {
+			foreign := program(t, ebpf.SchedCLS, "foreign")
+			other := nstest.New(t)
+			other.Veth(t, "eth5", "peer5", "", "")
+			index := nstest.MustLink(t, "eth5").Attrs().Index
+			l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: foreign, Attach: ebpf.AttachTCXIngress})
+			must(t, err)
+			defer l.Close()
+			mustForeignFilter(t, index, foreign)
+
+			s := mustHook(t, Options{WithoutTCX: without})
+			s.expect(t, "eth5", "tc:")
+			if without {
+				expectAttached(t, "eth5", 1, 2, false)
+			} else {
+				expectAttached(t, "eth5", 2, 1, false)
+				first, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: ebpf.AttachTCXIngress})
+				must(t, err)
+				info, err := s.options.TC.Info()
+				must(t, err)
+				if id, _ := info.ID(); first.Programs[0].ID != id {
+					t.Error("our program is not before the foreign one")
+				}
+			}
+			must(t, s.Close())
+			expectAttached(t, "eth5", 1, 1, false)
+		})
+	}
+}
+
+func mustForeignFilter(t *testing.T, index int, p *ebpf.Program) {
+	t.Helper()
+	must(t, netlink.QdiscAdd(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+	}}))
+	must(t, netlink.FilterAdd(&netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{
+			LinkIndex: index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1, Priority: 1, Protocol: unix.ETH_P_ALL,
+		},
+		Fd: p.FD(), Name: "foreign", DirectAction: true,
+	}))
+}
+
+// A filter that a killed process left is ours by name and goes at the next
+// start, also when that start uses TCX.
+func TestAFilterOfAKilledProcessIsSweptUp(t *testing.T) {
+	other := nstest.New(t)
+	other.Veth(t, "eth5", "peer5", "", "")
+	index := nstest.MustLink(t, "eth5").Attrs().Index
+	_, err := clsact{}.attach(program(t, ebpf.SchedCLS, "weir_tc"), index)
+	must(t, err)
+	expectAttached(t, "eth5", 0, 1, false)
+	s := mustHook(t, Options{})
+	s.expect(t, "eth5", "tc:")
+	expectAttached(t, "eth5", 1, 0, false)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

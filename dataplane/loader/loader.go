@@ -1,0 +1,131 @@
+// Package loader loads the programs of both hooks over one set of maps.
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/bpf"
+)
+
+// MaxFlows bounds Options.MaxFlows: 16 M entries take 2 GiB when full.
+const MaxFlows = 1 << 24
+
+// minFlows keeps the LRU of half-open flows working: it hands out entries to
+// CPUs in batches (LOCAL_FREE_TARGET, 128 each).
+const minFlows = 4096
+
+// Options for Load. The zero value loads both hooks with the default sizes.
+type Options struct {
+	// MaxFlows is the size of the flow table in entries, two for each
+	// connection, minFlows to MaxFlows. Half-open flows get a quarter more of
+	// their own. Optional; zero means what the object says.
+	MaxFlows uint32
+	// WithoutXDP leaves the XDP program out.
+	WithoutXDP bool
+}
+
+// Loaded holds programs and maps in the kernel. They live until Close, and
+// beyond where a link or a filter still holds a program.
+type Loaded struct {
+	TC *ebpf.Program
+	// XDP is nil with Options.WithoutXDP.
+	XDP *ebpf.Program
+	// Clock is the program that reads jiffies (bpf.Clock).
+	Clock *ebpf.Program
+	Maps  map[string]*ebpf.Map
+
+	collections []*ebpf.Collection
+}
+
+// Load puts the programs into the kernel. It attaches nothing. When it fails
+// nothing stays behind; a *ebpf.VerifierError in the error has the verifier's
+// whole log. Requires CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+func Load(o Options) (*Loaded, error) {
+	if o.MaxFlows != 0 && (o.MaxFlows < minFlows || o.MaxFlows > MaxFlows) {
+		return nil, fmt.Errorf("size flow table: %d entries are not within %d to %d", o.MaxFlows, minFlows, MaxFlows)
+	}
+	l := &Loaded{}
+	if err := l.loadTC(o); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	if o.WithoutXDP {
+		return l, nil
+	}
+	if err := l.loadXDP(o); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func (l *Loaded) loadTC(o Options) error {
+	spec, err := bpf.LoadTC()
+	if err != nil {
+		return fmt.Errorf("read BPF object: %w", err)
+	}
+	resize(spec, o.MaxFlows)
+	c, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return fmt.Errorf("load TC program: %w", err)
+	}
+	l.collections = append(l.collections, c)
+	l.TC, l.Clock, l.Maps = c.Programs[bpf.ProgramTC], c.Programs[bpf.ProgramClock], c.Maps
+	return nil
+}
+
+// loadXDP shares the maps of TC. A kernel without multi-buffer XDP gets the
+// program without it: only frames over a page are lost to XDP there.
+func (l *Loaded) loadXDP(o Options) error {
+	for _, frags := range []bool{true, false} {
+		spec, err := bpf.LoadXDP()
+		if err != nil {
+			return fmt.Errorf("read BPF object: %w", err)
+		}
+		resize(spec, o.MaxFlows)
+		if !frags {
+			spec.Programs[bpf.ProgramXDP].Flags &^= unix.BPF_F_XDP_HAS_FRAGS
+		}
+		c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.shared(spec)})
+		if frags && errors.Is(err, unix.EINVAL) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("load XDP program: %w", err)
+		}
+		l.collections = append(l.collections, c)
+		l.XDP = c.Programs[bpf.ProgramXDP]
+		return nil
+	}
+	return nil
+}
+
+// shared returns the maps of TC that the object uses too.
+func (l *Loaded) shared(spec *ebpf.CollectionSpec) map[string]*ebpf.Map {
+	maps := map[string]*ebpf.Map{}
+	for _, name := range bpf.MapNames() {
+		if spec.Maps[name] != nil {
+			maps[name] = l.Maps[name]
+		}
+	}
+	return maps
+}
+
+func resize(spec *ebpf.CollectionSpec, maxFlows uint32) {
+	if maxFlows == 0 {
+		return
+	}
+	spec.Maps[bpf.MapFlows].MaxEntries = maxFlows
+	spec.Maps[bpf.MapFlowsNew].MaxEntries = maxFlows / 4
+}
+
+// Close lets go of programs and maps.
+func (l *Loaded) Close() error {
+	for _, c := range l.collections {
+		c.Close()
+	}
+	l.collections = nil
+	return nil
+}
