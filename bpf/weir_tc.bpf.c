@@ -1,19 +1,17 @@
 //go:build ignore
 
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-#include <linux/pkt_cls.h>
+#include "lib/tc.h"
 
-#include "lib/counters.h"
 #include "lib/enums.h"
+#include "lib/process.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
 SEC("tc")
 int weir_tc(struct __sk_buff *ctx)
 {
-	count(HOOK_TC, COUNTER_IN);
-	count(HOOK_TC, COUNTER_PASSED);
-	return TC_ACT_OK;
+	return process(ctx);
 }
 
 /* Go runs it twice to learn HZ, and before each sweep to learn the time. */

@@ -1,14 +1,14 @@
 //go:build ignore
 
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-#include "lib/counters.h"
+#include "lib/xdp.h"
+
+#include "lib/process.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
 SEC("xdp.frags")
 int weir_xdp(struct xdp_md *ctx)
 {
-	count(HOOK_XDP, COUNTER_IN);
-	count(HOOK_XDP, COUNTER_PASSED);
-	return XDP_PASS;
+	return process(ctx);
 }

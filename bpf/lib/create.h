@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Making the two entries of a new flow. The reply entry in flows_new is the
+ * reservation of its tuple: BPF_NOEXIST decides between CPUs that want the same
+ * one. The client's entry, inserted last, decides between CPUs that saw packets of
+ * the same client at once: who comes second gives its reservation back and takes
+ * the first one's mapping.
+ */
+#ifndef WEIR_LIB_CREATE_H
+#define WEIR_LIB_CREATE_H
+
+#include "lib/flow.h"
+#include "lib/service.h"
+
+/* The client's port and that many less one of the VIP's range are tried. At 90 %
+ * of the range in use all of them fail for one flow in 700 000: DROP_NO_PORT.
+ */
+#define PORT_TRIES 128
+
+#define PORT_MIN_DEFAULT 1024
+#define PORT_MAX_DEFAULT 65535
+
+struct creation {
+	struct flow_key key; /* what the client sends */
+	struct flow flow;
+	struct flow_key reply_key; /* what the backend answers */
+	struct flow reply;
+	__u16 port_min, port_max;
+	__u32 port_state;
+	__u8 keep_port;	     /* the client's port is the first to be tried */
+	__u8 share_with_vip; /* the source address is the VIP */
+	__u8 pad[6];
+};
+
+enum reservation {
+	RESERVED, /* the tuple is ours, by an entry in flows_new */
+	RESTORED, /* the reply entry was in flows, its pair is there again */
+	BUSY,	  /* another client has it */
+	FULL,
+};
+
+/* A source port to try, in network order. The sequence depends only on the flow. */
+static __always_inline __be16 port_candidate(struct creation *creation, __u32 round)
+{
+	__u32 min = creation->port_min ?: PORT_MIN_DEFAULT;
+	__u32 max = creation->port_max ?: PORT_MAX_DEFAULT;
+	__u32 range = max >= min ? max - min + 1 : 1;
+
+	if (!round && creation->keep_port)
+		return creation->key.sport;
+	creation->port_state = creation->port_state * 1664525 + 1013904223;
+	return bpf_htons(min + ((creation->port_state >> 16) * range >> 16));
+}
+
+static __always_inline __u32 port_seed(const struct flow_key *key)
+{
+	__u32 seed = key->saddr * 0x9e3779b1;
+
+	seed = (seed ^ key->daddr ^ seed >> 15) * 0x85ebca77;
+	seed ^= (__u32)key->sport << 16 | key->dport;
+	return (seed ^ seed >> 13) * 0xc2b2ae3d;
+}
+
+/* One's complement has two zeros; 0 says that nothing changes. */
+static __always_inline __u16 csum_normal(__u32 delta)
+{
+	__u16 folded = csum_fold(delta);
+
+	return folded == 0xffff ? 0 : folded;
+}
+
+static __always_inline void creation_set_port(struct creation *creation, __be16 port)
+{
+	const struct flow_key *key = &creation->key;
+	struct flow *flow = &creation->flow;
+
+	flow->sport = port;
+	flow->csum_port = csum_normal(csum_delta16(key->sport, port) +
+				      csum_delta16(key->dport, flow->dport));
+	flow_pair_key(flow, key->proto, &creation->reply_key);
+	flow_reverse(key, flow, &creation->reply);
+}
+
+/* Frees the tuple of an entry in flows whose connection is over, and with it its
+ * other direction, unless that has become another connection's meanwhile.
+ */
+static __always_inline bool displace(const struct flow_key *reply_key, struct flow *dead)
+{
+	struct flow_key client;
+	struct flow *forward;
+
+	if (dead->state != FLOW_CLOSING || !flow_claim(dead))
+		return false;
+	flow_pair_key(dead, reply_key->proto, &client);
+	forward = bpf_map_lookup_elem(&flows, &client);
+	if (forward && flow_is_pair_of(reply_key, forward) && flow_claim(forward))
+		bpf_map_delete_elem(&flows, &client);
+	bpf_map_delete_elem(&flows, reply_key);
+	return true;
+}
+
+/* Takes over an entry of flows_new that stands in the way. Where the connection
+ * was promoted, flows says whether it lives.
+ */
+static __always_inline enum reservation reserve_again(const struct creation *creation)
+{
+	struct flow *old = bpf_map_lookup_elem(&flows_new, &creation->reply_key);
+	const struct flow *promoted;
+	bool over;
+
+	if (!old)
+		return BUSY;
+	promoted = bpf_map_lookup_elem(&flows, &creation->reply_key);
+	if (flow_is_pair_of(&creation->key, old)) {
+		/* This client's own, orphaned, or made by another CPU just now. */
+		if (old->state == FLOW_HALF_OPEN || promoted)
+			return RESERVED;
+		over = true;
+	} else {
+		over = promoted ? promoted->state == FLOW_CLOSING : old->state != FLOW_HALF_OPEN;
+	}
+	if (!over || !flow_claim(old))
+		return BUSY;
+	if (bpf_map_update_elem(&flows_new, &creation->reply_key, &creation->reply, BPF_ANY))
+		return FULL;
+	return RESERVED;
+}
+
+static __always_inline enum reservation restore(struct creation *creation)
+{
+	long error;
+
+	creation->flow.state = FLOW_ESTABLISHED;
+	error = bpf_map_update_elem(&flows, &creation->key, &creation->flow, BPF_NOEXIST);
+	return error && error != -EEXIST ? FULL : RESTORED;
+}
+
+/* Reserves the tuple that creation's answers will have. */
+static __always_inline enum reservation reserve(struct creation *creation)
+{
+	enum reservation result = RESERVED;
+	struct flow *established;
+	long error;
+
+	error = bpf_map_update_elem(&flows_new, &creation->reply_key, &creation->reply,
+				    BPF_NOEXIST);
+	if (error == -EEXIST)
+		result = reserve_again(creation);
+	else if (error)
+		result = FULL;
+	if (result != RESERVED)
+		return result;
+
+	established = bpf_map_lookup_elem(&flows, &creation->reply_key);
+	if (!established)
+		return RESERVED;
+	if (established->state != FLOW_CLOSING && flow_is_pair_of(&creation->key, established))
+		return restore(creation);
+	if (displace(&creation->reply_key, established))
+		return RESERVED;
+	flow_retire_reply(&flows_new, &creation->reply_key, &creation->key);
+	return BUSY;
+}
+
+/* Inserts the client's entry. If one is there already, its mapping stands and
+ * the reservation goes back, unless it is the same.
+ */
+static __always_inline enum counter commit(const struct creation *creation)
+{
+	const struct flow *present = bpf_map_lookup_elem(&flows, &creation->key);
+	long error = 0;
+
+	if (!present) {
+		error = bpf_map_update_elem(&flows_new, &creation->key, &creation->flow,
+					    BPF_NOEXIST);
+		if (!error)
+			return COUNTER_FORWARDED;
+		present = bpf_map_lookup_elem(&flows_new, &creation->key);
+	}
+	if (present && flow_is_pair_of(&creation->reply_key, present))
+		return COUNTER_FORWARDED;
+	flow_retire_reply(&flows_new, &creation->reply_key, &creation->key);
+	return present ? COUNTER_FORWARDED : DROP_FLOWS_FULL;
+}
+
+/* Reserves a source port, the round-th of the flow's sequence. A port that is a
+ * frontend of the VIP is never the VIP's source port: answers to it and requests
+ * for it would look the same. A global function, so that the verifier looks at it
+ * once and not in each round.
+ */
+__noinline enum reservation try_port(struct creation *creation, __u32 round)
+{
+	__be16 port;
+
+	if (!creation)
+		return FULL;
+	port = port_candidate(creation, round);
+	if (!port)
+		return BUSY;
+	if (creation->share_with_vip &&
+	    service_find(creation->flow.saddr, port, creation->key.proto))
+		return BUSY;
+	creation_set_port(creation, port);
+	return reserve(creation);
+}
+
+static __always_inline __be32 source_address(const struct packet *packet,
+					     const struct service *service,
+					     const struct backend *backend)
+{
+	switch (service->mode) {
+	case MODE_FULLNAT:
+		return packet->key.daddr;
+	case MODE_ONEARM:
+		return backend->node_addr;
+	}
+	return packet->key.saddr;
+}
+
+/* Makes a flow for a first packet. COUNTER_FORWARDED: flows or flows_new has it
+ * now; else why not.
+ */
+static __noinline enum counter create(const struct packet *packet, const struct vip *vip,
+				      const struct service *service)
+{
+	bool fullnat = service->mode == MODE_FULLNAT;
+	struct creation creation = {
+		.key = packet->key,
+		.port_min = vip->port_min,
+		.port_max = vip->port_max,
+		.port_state = port_seed(&packet->key),
+		/* Only in fullnat do nodes share a source address, and so its ports. */
+		.keep_port = !fullnat || vip->flags & VIP_ACTIVE,
+		.share_with_vip = fullnat,
+	};
+	struct flow *flow = &creation.flow;
+	const struct backend *backend = service_choose(service, &flow->backend);
+
+	if (!backend)
+		return DROP_NO_BACKEND;
+	flow->saddr = source_address(packet, service, backend);
+	flow->daddr = backend->addr;
+	flow->dport = backend->port;
+	flow->service = service->id;
+	if (!flow->saddr)
+		return DROP_NO_SOURCE;
+	flow->csum_addr = csum_normal(csum_delta32(packet->key.saddr, flow->saddr) +
+				      csum_delta32(packet->key.daddr, flow->daddr));
+
+	for (__u32 round = 0; round < PORT_TRIES; round++) {
+		enum reservation reservation = try_port(&creation, round);
+
+		if (reservation == RESERVED)
+			return commit(&creation);
+		if (reservation == RESTORED)
+			return COUNTER_FORWARDED;
+		if (reservation == FULL)
+			return DROP_FLOWS_FULL;
+	}
+	return DROP_NO_PORT;
+}
+
+#endif /* WEIR_LIB_CREATE_H */

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The way of a packet through the program. An established connection's packet
+ * takes process, one lookup, forward; everything else goes through unusual.
+ */
+#ifndef WEIR_LIB_PROCESS_H
+#define WEIR_LIB_PROCESS_H
+
+#include "lib/create.h"
+#include "lib/halfopen.h"
+#include "lib/icmp.h"
+#include "lib/nat.h"
+
+/* Counts what becomes of a packet that is not sent. */
+static __always_inline int finish(enum counter verdict)
+{
+	count(HOOK, verdict);
+	return verdict == COUNTER_PASSED ? CTX_PASS : CTX_DROP;
+}
+
+/* Rewrites a packet of flow and sends it. XDP leaves packets to TC, untouched,
+ * that it must not transmit itself.
+ */
+static __noinline int forward(ctx_t *ctx, const struct packet *packet, struct flow *flow)
+{
+	const struct nexthop *hop = nexthop_cached(flow);
+	struct route route = {};
+
+	if (packet->ttl <= 1)
+		return finish(DROP_TTL_EXCEEDED);
+	if (!hop) {
+		enum counter verdict = nexthop_resolve(ctx, packet, flow, &route);
+
+		if (verdict != COUNTER_FORWARDED)
+			return finish(verdict);
+		hop = &route.hop;
+	}
+	if (!ctx_may_send(hop))
+		return finish(COUNTER_PASSED);
+	if (packet->length > hop->mtu && nexthop_length(ctx, packet) > hop->mtu)
+		return finish(DROP_MTU_EXCEEDED);
+	if (!rewrite(ctx, packet, flow, hop))
+		return finish(DROP_INTERNAL);
+	flow_touch(flow, packet->length);
+	count(HOOK, COUNTER_FORWARDED);
+	return ctx_send(ctx, hop, route.gateway);
+}
+
+/* 0/8, 127/8, multicast, reserved and broadcast cannot be a source. */
+static __always_inline bool is_unicast(__be32 addr)
+{
+	__u8 first = *(const __u8 *)&addr;
+
+	return first && first != 127 && first < 224;
+}
+
+/* A VIP is nobody's own address: what claims to come from one is forged. */
+static __always_inline bool is_spoofed(const struct packet *packet)
+{
+	return !is_unicast(packet->key.saddr) ||
+	       bpf_map_lookup_elem(&vips, &packet->key.saddr);
+}
+
+static __noinline int answer_echo(ctx_t *ctx, const struct packet *packet)
+{
+	if (!ctx_may_send_back(ctx))
+		return finish(COUNTER_PASSED);
+	if (!echo_turn(ctx, packet))
+		return finish(DROP_INTERNAL);
+	count(HOOK, COUNTER_FORWARDED);
+	return ctx_send_back(ctx);
+}
+
+/* What is no complete packet of a protocol that is balanced: dropped if it is of
+ * a flow or to a VIP, else the kernel's.
+ */
+static __noinline int misfit(ctx_t *ctx, const struct packet *packet, enum shape shape)
+{
+	const struct flow_key *key = &packet->key;
+	enum counter verdict = shape == SHAPE_FRAGMENT	 ? DROP_FRAGMENT
+			       : shape == SHAPE_PROTOCOL ? DROP_PROTOCOL
+							 : DROP_MALFORMED;
+
+	if (bpf_map_lookup_elem(&flows, key) || bpf_map_lookup_elem(&flows_new, key))
+		return finish(verdict);
+	if (!bpf_map_lookup_elem(&vips, &key->daddr) || ctx_is_to_other_station(ctx))
+		return finish(COUNTER_PASSED);
+	if (is_spoofed(packet))
+		return finish(DROP_SPOOFED);
+	if (shape == SHAPE_ECHO)
+		return answer_echo(ctx, packet);
+	return finish(verdict);
+}
+
+/* What becomes of a packet that is of no flow. COUNTER_FORWARDED: it has one now. */
+static __noinline enum counter admit(ctx_t *ctx, const struct packet *packet)
+{
+	const struct flow_key *key = &packet->key;
+	const struct vip *vip = bpf_map_lookup_elem(&vips, &key->daddr);
+	const struct service *service;
+
+	if (!vip || ctx_is_to_other_station(ctx))
+		return COUNTER_PASSED;
+	if (is_spoofed(packet))
+		return DROP_SPOOFED;
+	if (key->proto != IPPROTO_UDP && !(packet->signals & SIGNAL_FIRST))
+		return DROP_NO_FLOW;
+	service = service_find(key->daddr, key->dport, key->proto);
+	if (!service)
+		return DROP_NO_SERVICE;
+	if (packet->ttl <= 1)
+		return DROP_TTL_EXCEEDED;
+	return create(packet, vip, service);
+}
+
+/* A client opens a connection anew whose last one is over: forget that one, so
+ * that a backend is chosen again. One CPU does it; others must wait.
+ */
+static __always_inline bool renew(const struct flow_key *key, struct flow *flow)
+{
+	struct flow_key pair_key;
+
+	flow_pair_key(flow, key->proto, &pair_key);
+	if (!flow_claim(flow))
+		return false;
+	flow_retire_reply(&flows_new, &pair_key, key);
+	bpf_map_delete_elem(&flows_new, key);
+	flow_retire_reply(&flows, &pair_key, key);
+	bpf_map_delete_elem(&flows, key);
+	return true;
+}
+
+static __noinline int unusual(ctx_t *ctx, const struct packet *packet)
+{
+	const struct flow_key *key = &packet->key;
+	struct flow *flow = bpf_map_lookup_elem(&flows, key);
+	enum counter verdict = COUNTER_IN;
+
+	if (!flow) {
+		flow = halfopen_find(packet, &verdict);
+	} else if (packet->signals & SIGNAL_FIRST && flow->state == FLOW_CLOSING) {
+		if (!renew(key, flow))
+			return finish(DROP_CONTENDED);
+		flow = NULL;
+	} else {
+		flow_signal(&flows, key, flow, packet->signals);
+	}
+	if (flow)
+		return forward(ctx, packet, flow);
+	if (verdict != COUNTER_IN)
+		return finish(verdict);
+	verdict = admit(ctx, packet);
+	if (verdict != COUNTER_FORWARDED)
+		return finish(verdict);
+	flow = bpf_map_lookup_elem(&flows, key) ?: bpf_map_lookup_elem(&flows_new, key);
+	if (!flow)
+		return finish(DROP_CONTENDED);
+	return forward(ctx, packet, flow);
+}
+
+static __always_inline int process(ctx_t *ctx)
+{
+	struct packet packet = {};
+	enum shape shape;
+	struct flow *flow;
+
+	count(HOOK, COUNTER_IN);
+	shape = parse(ctx, &packet);
+	if (shape == SHAPE_OTHER)
+		return finish(COUNTER_PASSED);
+	if (unlikely(shape != SHAPE_PACKET))
+		return misfit(ctx, &packet, shape);
+	if (unlikely(packet.signals))
+		return unusual(ctx, &packet);
+	flow = bpf_map_lookup_elem(&flows, &packet.key);
+	if (likely(flow))
+		return forward(ctx, &packet, flow);
+	return unusual(ctx, &packet);
+}
+
+#endif /* WEIR_LIB_PROCESS_H */

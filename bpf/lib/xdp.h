@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The context of an XDP program, by the names that lib/tc.h has too: everything
+ * else in lib compiles for both.
+ */
+#ifndef WEIR_LIB_XDP_H
+#define WEIR_LIB_XDP_H
+
+#include <linux/if_ether.h>
+
+#include "lib/counters.h"
+#include "lib/csum.h"
+
+typedef struct xdp_md ctx_t;
+
+#define HOOK HOOK_XDP
+#define CTX_PASS XDP_PASS
+#define CTX_DROP XDP_DROP
+
+static __always_inline void *ctx_data(const ctx_t *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *ctx_data_end(const ctx_t *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+/* Length of the whole frame in bytes. Only the first buffer of a jumbo frame
+ * lies between data and data_end; the helper (Linux 5.18) knows the others.
+ */
+static __always_inline __u64 ctx_length(ctx_t *ctx, __u64 enough)
+{
+	__u64 linear = ctx->data_end - ctx->data;
+
+	return linear >= enough ? linear : bpf_xdp_get_buff_len(ctx);
+}
+
+static __always_inline __u32 ctx_ifindex(const ctx_t *ctx)
+{
+	return ctx->ingress_ifindex;
+}
+
+/* Headers lie in the first buffer, or TC gets the packet. */
+static __always_inline void ctx_pull(ctx_t *ctx, __u32 length)
+{
+}
+
+/* Offloads and VLAN tags outside the frame are not known to XDP. */
+static __always_inline bool ctx_is_foreign(const ctx_t *ctx)
+{
+	return false;
+}
+
+/* Payload of each segment of a GSO packet, 0 if it is none. */
+static __always_inline __u32 ctx_gso_size(const ctx_t *ctx)
+{
+	return 0;
+}
+
+/* An SCTP CRC that the device is to fill in. XDP sees frames as on the wire. */
+static __always_inline bool ctx_crc_is_pending(__le32 crc)
+{
+	return false;
+}
+
+/* Frames to another station arrive where a bridge floods or the device is
+ * promiscuous. They must not create flows.
+ */
+static __always_inline bool ctx_is_to_other_station(const ctx_t *ctx)
+{
+	__u32 ifindex = ctx_ifindex(ctx);
+	const struct device *device = bpf_map_lookup_elem(&devices, &ifindex);
+	const struct ethhdr *eth = ctx_data(ctx);
+
+	if (!device || (void *)(eth + 1) > ctx_data_end(ctx))
+		return false;
+	const __u16 *mac = (const __u16 *)device->mac;
+	const __u16 *dest = (const __u16 *)eth->h_dest;
+
+	if (!(mac[0] | mac[1] | mac[2]))
+		return false;
+	return mac[0] != dest[0] || mac[1] != dest[1] || mac[2] != dest[2];
+}
+
+/* Applies a flow's deltas to the checksum of TCP or UDP. A wrong sum stays wrong
+ * by the same error; no checksum (0) stays none in UDP.
+ */
+static __always_inline void ctx_fix_sum(ctx_t *ctx, __u16 *sum, __u32 offset, __u16 csum_addr,
+					__u16 csum_port, bool udp)
+{
+	__u16 fixed;
+
+	if (udp && !*sum)
+		return;
+	fixed = csum_apply(*sum, (__u32)csum_addr + csum_port);
+	*sum = udp && !fixed ? 0xffff : fixed;
+}
+
+static __always_inline bool ctx_may_send(const struct nexthop *hop)
+{
+	return hop->flags & NEXTHOP_XDP;
+}
+
+static __always_inline bool ctx_may_send_back(const ctx_t *ctx)
+{
+	__u32 ifindex = ctx_ifindex(ctx);
+	const struct device *device = bpf_map_lookup_elem(&devices, &ifindex);
+
+	return device && device->flags & DEVICE_XDP_TX;
+}
+
+static __always_inline int ctx_send_back(ctx_t *ctx)
+{
+	return XDP_TX;
+}
+
+/* The gateway is for TC alone: without a neighbour XDP never sends. */
+static __always_inline int ctx_send(ctx_t *ctx, const struct nexthop *hop, __be32 gateway)
+{
+	if (hop->ifindex == ctx_ifindex(ctx))
+		return XDP_TX;
+	return bpf_redirect(hop->ifindex, 0);
+}
+
+#endif /* WEIR_LIB_XDP_H */
