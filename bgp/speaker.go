@@ -88,6 +88,8 @@ type Peer struct {
 	Role    v1.PeerRole
 	// MultiHop allows an eBGP peer that is not on a connected network.
 	MultiHop bool
+	// Passive waits for the peer to connect.
+	Passive bool
 	// HoldTime in seconds, at least 3; keepalives go out three times as often.
 	HoldTime uint16
 }

@@ -162,7 +162,8 @@ const MaxBackends = 1024
 
 // BGP is the speaker's configuration of a node.
 type BGP struct {
-	ASN      uint32     `json:"asn"`
+	ASN uint32 `json:"asn"`
+	// RouterID is the IPv4 address that this node's peers know it by.
 	RouterID netip.Addr `json:"routerID"`
 	// ListenPort is optional; zero means 179.
 	ListenPort uint16 `json:"listenPort,omitempty"`

@@ -40,7 +40,7 @@ func Config(kind Kind, cfg v1.BGP, services []v1.Service, roles []v1.Role) bgp.C
 			ListenPort: cmp.Or(cfg.ListenPort, bgp.DefaultPort),
 		},
 		Policy: bgp.Policy{NextHopSelf: cfg.NextHopSelf},
-		Peers:  peers(cfg),
+		Peers:  peers(kind, cfg),
 	}
 	if kind == LB {
 		// The best path of a standby would else be the active node's, by its
@@ -52,7 +52,7 @@ func Config(kind Kind, cfg v1.BGP, services []v1.Service, roles []v1.Role) bgp.C
 	return c
 }
 
-func peers(cfg v1.BGP) []bgp.Peer {
+func peers(kind Kind, cfg v1.BGP) []bgp.Peer {
 	out := make([]bgp.Peer, 0, len(cfg.Peers))
 	for _, p := range cfg.Peers {
 		out = append(out, bgp.Peer{
@@ -61,11 +61,29 @@ func peers(cfg v1.BGP) []bgp.Peer {
 			Port:     cmp.Or(p.Port, bgp.DefaultPort),
 			Role:     p.Role,
 			MultiHop: p.MultiHop,
+			Passive:  passive(kind, cfg.RouterID, p),
 			HoldTime: cmp.Or(cfg.HoldTime, v1.DefaultHoldTime),
 		})
 	}
 	slices.SortFunc(out, func(a, b bgp.Peer) int { return a.Address.Compare(b.Address) })
 	return out
+}
+
+// passive has one side of every session inside the mesh wait for the other.
+// When both dial at once, GoBGP's two ends may each keep another connection,
+// and the session needs ten seconds more. Workers dial LB nodes, which know
+// all of them by their role; between equals the higher address dials. That
+// one needs the router ID to be the address that peers know the node by.
+func passive(kind Kind, self netip.Addr, p v1.Peer) bool {
+	switch {
+	case p.Role == v1.PeerExternal:
+		return false // nobody knows how the other side is set
+	case kind == LB && p.Role == v1.PeerWorker:
+		return true
+	case kind == Peer && p.Role == v1.PeerLB:
+		return false
+	}
+	return self.Compare(p.Address) < 0
 }
 
 // prefixes returns in sorted and without duplicates, host bits cleared.

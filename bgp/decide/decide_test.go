@@ -137,8 +137,8 @@ func TestConfig(t *testing.T) {
 			want: func(c *bgp.Config) {
 				c.Peers = []bgp.Peer{
 					{Address: client, ASN: 65101, Port: 1179, Role: v1.PeerExternal, MultiHop: true, HoldTime: 9},
-					{Address: lb2, ASN: 64512, Port: 179, Role: v1.PeerLB, HoldTime: 9},
-					{Address: worker, ASN: 64512, Port: 179, Role: v1.PeerWorker, HoldTime: 9},
+					{Address: lb2, ASN: 64512, Port: 179, Role: v1.PeerLB, HoldTime: 9, Passive: true},
+					{Address: worker, ASN: 64512, Port: 179, Role: v1.PeerWorker, HoldTime: 9, Passive: true},
 				}
 			},
 		},
@@ -149,7 +149,7 @@ func TestConfig(t *testing.T) {
 				b.Peers = []v1.Peer{{Address: lb2, ASN: 64512, Role: v1.PeerLB}}
 			},
 			want: func(c *bgp.Config) {
-				c.Peers = []bgp.Peer{{Address: lb2, ASN: 64512, Port: 179, Role: v1.PeerLB, HoldTime: 3}}
+				c.Peers = []bgp.Peer{{Address: lb2, ASN: 64512, Port: 179, Role: v1.PeerLB, HoldTime: 3, Passive: true}}
 			},
 		},
 		{
@@ -180,6 +180,34 @@ func TestConfig(t *testing.T) {
 			got := Config(tt.kind, in, nil, nil)
 			if d := cmp.Diff(want, got, samePrefix, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); d != "" {
 				t.Errorf("config (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// Of the two ends of a session inside the mesh exactly one dials; towards an
+// external peer we always do.
+func TestOneSideDials(t *testing.T) {
+	role := map[Kind]v1.PeerRole{LB: v1.PeerLB, Peer: v1.PeerWorker}
+	dials := func(kind, other Kind, self, peer netip.Addr) bool {
+		c := Config(kind, v1.BGP{RouterID: self, Peers: []v1.Peer{{Address: peer, Role: role[other]}}}, nil, nil)
+		return !c.Peers[0].Passive
+	}
+	a, b := netip.MustParseAddr("198.51.100.10"), netip.MustParseAddr("198.51.100.101")
+	for _, tt := range []struct {
+		name         string
+		aKind, bKind Kind
+		want         netip.Addr
+	}{
+		{"between LB nodes the higher address dials", LB, LB, b},
+		{"between workers the higher address dials", Peer, Peer, b},
+		{"a worker dials an LB node", LB, Peer, b},
+		{"a worker dials an LB node with a higher address", Peer, LB, a},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			aDials, bDials := dials(tt.aKind, tt.bKind, a, b), dials(tt.bKind, tt.aKind, b, a)
+			if aDials != (tt.want == a) || bDials != (tt.want == b) {
+				t.Errorf("%s dials: %v, %s dials: %v, want %s alone", a, aDials, b, bDials, tt.want)
 			}
 		})
 	}

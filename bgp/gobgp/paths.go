@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
@@ -88,6 +89,7 @@ func path(ad v1.Advertisement) (*apiutil.Path, error) {
 	return &apiutil.Path{
 		Family: packet.RF_IPv4_UC,
 		Nlri:   nlri,
+		Age:    time.Now().Unix(), // not an age: when the path came about
 		Attrs: []packet.PathAttributeInterface{
 			packet.NewPathAttributeOrigin(packet.BGP_ORIGIN_ATTR_TYPE_IGP),
 			nextHop,

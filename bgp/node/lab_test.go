@@ -20,6 +20,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 )
@@ -301,4 +302,49 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// watchDeletions counts how often the member's kernel loses its route to
+// prefix from now until the returned function is called; watchChanges counts
+// additions and replacements as well.
+func (m *member) watchDeletions(prefix string) (count func() int) {
+	return m.watchRoutes(prefix, func(u netlink.RouteUpdate) bool { return u.Type == unix.RTM_DELROUTE })
+}
+
+func (m *member) watchChanges(prefix string) (count func() int) {
+	return m.watchRoutes(prefix, func(netlink.RouteUpdate) bool { return true })
+}
+
+func (m *member) watchRoutes(prefix string, counts func(netlink.RouteUpdate) bool) (count func() int) {
+	m.t.Helper()
+	ns, err := netns.GetFromName(m.prefix + m.name)
+	must(m.t, err)
+	defer ns.Close()
+	updates, done := make(chan netlink.RouteUpdate), make(chan struct{})
+	must(m.t, netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{Namespace: &ns}))
+	total := make(chan int, 1)
+	go func() {
+		n := 0
+		for u := range updates {
+			if u.Dst != nil && u.Dst.String() == prefix && counts(u) {
+				n++
+			}
+		}
+		total <- n
+	}()
+	return sync.OnceValue(func() int {
+		close(done)
+		return <-total
+	})
+}
+
+// established returns when the sessions of a speaker came up, as exact as the
+// second in which GoBGP counts.
+func established(s *speaker) map[netip.Addr]time.Time {
+	s.t.Helper()
+	out := make(map[netip.Addr]time.Time)
+	for _, p := range s.status().Peers {
+		out[p.Address] = time.Now().Add(-p.Uptime)
+	}
+	return out
 }
