@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/weir-lb/weir/api/transport"
+)
+
+// stamp is the version that the linker sets (-X main.stamp=...).
+var stamp string
+
+// version is the linker's stamp, else what the go command recorded.
+func version() string {
+	if stamp != "" {
+		return stamp
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// config is what the flags say.
+type config struct {
+	bgp, peer, egrHooks  bool
+	blacklist, whitelist string
+	hook                 string
+	socket, listen       string
+	tls                  transport.Files
+	nodeName             string
+	maxFlows             uint32
+	gobgpAPI             string
+	logLevel             string
+
+	// Set by complete.
+	skip, only *regexp.Regexp
+	level      slog.Level
+}
+
+// alias are LoxiLB's spellings of flags.
+var alias = map[string]pflag.NormalizedName{
+	"loglevel":        "log-level",
+	"tls-certificate": "tls-cert",
+}
+
+func (c *config) flags(f *pflag.FlagSet) {
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if to, ok := alias[name]; ok {
+			return to
+		}
+		return pflag.NormalizedName(name)
+	})
+	f.BoolVarP(&c.bgp, "bgp", "b", false, "speak BGP: announce service addresses, install learned routes")
+	f.BoolVarP(&c.peer, "peer", "r", false, "speak BGP only, forward nothing (implies --bgp)")
+	f.BoolVar(&c.egrHooks, "egr-hooks", false, "serve also traffic that starts or ends on this node")
+	f.StringVar(&c.blacklist, "blacklist", "", "regular expression of the interfaces to leave alone")
+	f.StringVar(&c.whitelist, "whitelist", "", "regular expression of the only interfaces to use")
+	f.StringVar(&c.hook, "hook", "auto", "where to take packets: auto, xdp or tc")
+	f.StringVar(&c.socket, "socket", "/run/weir/weir.sock", "unix socket of the API")
+	f.StringVar(&c.listen, "listen", "0.0.0.0:11111", "TCP address of the API, loopback only without certificates; empty for none")
+	f.StringVar(&c.tls.Cert, "tls-cert", "", "PEM file of this node's certificate")
+	f.StringVar(&c.tls.Key, "tls-key", "", "PEM file of its private key")
+	f.StringVar(&c.tls.CA, "tls-ca", "", "PEM file of the CA whose clients may use the API")
+	f.StringVar(&c.nodeName, "node-name", "", "name of this node (default: host name)")
+	f.Uint32Var(&c.maxFlows, "max-flows", 0, "size of the flow table in entries, two a connection (default: the dataplane's)")
+	f.StringVar(&c.gobgpAPI, "gobgp-api", "127.0.0.1:50051", "address of GoBGP's gRPC API, for the gobgp command; empty for none")
+	f.StringVar(&c.logLevel, "log-level", "info", "least level to log: debug, info, warn or error")
+}
+
+// complete checks the flags and fills in what follows from them.
+func (c *config) complete() error {
+	c.bgp = c.bgp || c.peer
+	var err error
+	if c.skip, err = interfaces("blacklist", c.blacklist); err != nil {
+		return err
+	}
+	if c.only, err = interfaces("whitelist", c.whitelist); err != nil {
+		return err
+	}
+	switch c.hook {
+	case "auto", "xdp", "tc":
+	default:
+		return fmt.Errorf("read --hook: unknown hook %q; use auto, xdp or tc", c.hook)
+	}
+	if _, err := c.tls.Given(); err != nil {
+		return fmt.Errorf("read --tls flags: %w", err)
+	}
+	if c.level, err = levelOf(c.logLevel); err != nil {
+		return err
+	}
+	if c.nodeName == "" {
+		if c.nodeName, err = os.Hostname(); err != nil {
+			return fmt.Errorf("read host name: %w; give --node-name", err)
+		}
+	}
+	return nil
+}
+
+// interfaces compiles an expression over interface names. LoxiLB's "none"
+// means that there is none.
+func interfaces(flag, expr string) (*regexp.Regexp, error) {
+	if expr == "" || expr == "none" {
+		return nil, nil
+	}
+	re, err := regexp.Compile(expr)
+	if err != nil {
+		return nil, fmt.Errorf("read --%s: %w", flag, err)
+	}
+	return re, nil
+}
+
+// levelOf reads slog's levels and LoxiLB's.
+func levelOf(name string) (slog.Level, error) {
+	switch strings.ToLower(name) {
+	case "trace", "debug":
+		return slog.LevelDebug, nil
+	case "info", "notice":
+		return slog.LevelInfo, nil
+	case "warn", "warning":
+		return slog.LevelWarn, nil
+	case "error", "critical", "alert", "emergency":
+		return slog.LevelError, nil
+	}
+	return 0, fmt.Errorf("read --log-level: unknown level %q; use debug, info, warn or error", name)
+}

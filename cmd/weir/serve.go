@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-lb/weir/agent"
+	"github.com/weir-lb/weir/agent/api"
+	"github.com/weir-lb/weir/api/transport"
+)
+
+// serve runs the node until ctx ends. The order matters: what can refuse to
+// start comes before what touches the node.
+func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
+	f, err := readFacts()
+	if err != nil {
+		return err
+	}
+	if err := preflight(c.peer, f, features); err != nil {
+		return err
+	}
+	listeners, err := listen(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer closeAll(listeners)
+	p, err := open(c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	node := agent.New(agent.Options{
+		Name: c.nodeName, Version: version(),
+		Dataplane: p.dataplane, Speaker: p.speaker, Log: log,
+	})
+	server := api.New(node, log, api.DefaultLimits)
+	log.Info("weir runs", "node", c.nodeName, "version", version(), "mode", node.Version().Mode, "bgp", c.bgp)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return node.Run(ctx) })
+	group.Go(func() error { return server.Run(ctx, listeners...) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	log.Info("weir ends")
+	return nil
+}
+
+// listen opens the API's sockets. A socket that another weir uses is an error.
+func listen(ctx context.Context, c config, log *slog.Logger) ([]net.Listener, error) {
+	var listeners []net.Listener
+	if c.socket != "" {
+		l, err := transport.ListenUnix(ctx, c.socket)
+		if err != nil {
+			return nil, err
+		}
+		listeners = append(listeners, l)
+	}
+	if c.listen != "" {
+		l, err := transport.ListenTCP(c.listen, c.tls)
+		if err != nil {
+			closeAll(listeners)
+			return nil, fmt.Errorf("listen for the API: %w", err)
+		}
+		listeners = append(listeners, l)
+	}
+	for _, l := range listeners {
+		secure, _ := c.tls.Given()
+		attrs := []any{"address", l.Addr().String()}
+		if l.Addr().Network() == "tcp" {
+			attrs = append(attrs, "tls", secure)
+			if !secure {
+				attrs = append(attrs, "note", "no certificates, so this machine only; give --tls-cert, --tls-key and --tls-ca")
+			}
+		}
+		log.Info("api listens", attrs...)
+	}
+	return listeners, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
