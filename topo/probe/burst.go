@@ -30,7 +30,7 @@ type Result struct {
 	Requests  int             `json:"requests"`
 	Backends  map[string]int  `json:"backends"` // answers by the server's name
 	Failures  []Failure       `json:"failures,omitempty"`
-	Answers   []Answer        `json:"-"` // in the order of the requests, without the lost ones
+	Answers   []Answer        `json:"answers,omitempty"` // in the order of the requests, without the lost ones
 	Latencies []time.Duration `json:"-"` // of the answers, ascending
 	Elapsed   time.Duration   `json:"elapsedNs"`
 }

@@ -103,9 +103,9 @@ func TestAssociationThroughNAT(t *testing.T) {
 		t.Run(fmt.Sprintf("mtu %d", mtu), func(t *testing.T) {
 			l := lab.New(t, mtu)
 			l.DNAT(t, "sctp", vip.Port(), port)
-			server := open(t, rawsctp.Config{Enter: l.Server.Do, MTU: min(mtu, 8000)})
+			server := open(t, rawsctp.Config{Enter: l.Server.Do, MTU: min(mtu, rawsctp.MaxMTU)})
 			ends := echo(t, server)
-			client := open(t, rawsctp.Config{Enter: l.Client.Do, MTU: min(mtu, 8000)})
+			client := open(t, rawsctp.Config{Enter: l.Client.Do, MTU: min(mtu, rawsctp.MaxMTU)})
 			ctx := within(t, 10*time.Second)
 			a, err := client.Dial(ctx, netip.AddrPort{}, vip)
 			if err != nil {
@@ -268,6 +268,13 @@ func TestBadChecksumIsDroppedAndCounted(t *testing.T) {
 	}
 	if s := server.Stats(); s.BadChecksum != 1 || s.Received != 1 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestOpenRefusesAnMTUThatPionCannotRead(t *testing.T) {
+	if s, err := rawsctp.Open(rawsctp.Config{MTU: rawsctp.MaxMTU + 1}); err == nil {
+		t.Error("accepted")
+		_ = s.Close()
 	}
 }
 

@@ -18,8 +18,13 @@ import (
 // headerLen is the length of the SCTP common header, bytes.
 const headerLen = 12
 
-// DefaultMTU is Ethernet's, bytes of IPv4 packet.
-const DefaultMTU = 1500
+// MTUs in bytes of IPv4 packet. DefaultMTU is Ethernet's; MaxMTU comes from the buffer of 8 192 bytes into which
+// pion/sctp reads each packet.
+const (
+	DefaultMTU = 1500
+	MaxMTU     = pionBuffer + ipv4Header
+	pionBuffer = 8192
+)
 
 // Ephemeral ports are taken from Linux's default range.
 const (
@@ -32,7 +37,7 @@ var ErrPortTaken = errors.New("SCTP port already in use")
 
 // Config of a Stack. The zero value works.
 type Config struct {
-	// MTU is the path's, in bytes of IPv4 packet: longer messages are cut into DATA chunks that fit. Optional, 1500.
+	// MTU is the path's, in bytes of IPv4 packet: longer messages are cut into DATA chunks that fit. Optional, 1500; at most MaxMTU.
 	MTU int
 	// Enter runs a function in the network namespace whose packets the Stack handles. Optional: the caller's own.
 	Enter func(func() error) error
@@ -44,6 +49,7 @@ type Stats struct {
 	BadChecksum uint64 // dropped: the CRC32c was wrong
 	NoOwner     uint64 // dropped: no association and no listener of this Stack
 	Overflow    uint64 // dropped: the association did not read fast enough
+	TooLong     uint64 // dropped: longer than MaxMTU
 	SendFailed  uint64 // the kernel refused to send; taken as a loss in the network
 }
 
@@ -57,7 +63,7 @@ type Stack struct {
 	enter  func(func() error) error
 	done   chan struct{} // closed when the receiver has ended
 
-	received, badChecksum, noOwner, overflow, sendFailed atomic.Uint64
+	received, badChecksum, noOwner, overflow, tooLong, sendFailed atomic.Uint64
 
 	mu        sync.Mutex
 	closed    bool
@@ -80,6 +86,9 @@ func Open(c Config) (*Stack, error) {
 	if s.enter == nil {
 		s.enter = func(f func() error) error { return f() }
 	}
+	if s.mtu > MaxMTU {
+		return nil, fmt.Errorf("open SCTP stack: MTU %d is above %d; craft larger packets instead", s.mtu, MaxMTU)
+	}
 	err := s.enter(func() (err error) {
 		s.socket, err = openSocket()
 		return err
@@ -95,7 +104,7 @@ func Open(c Config) (*Stack, error) {
 func (s *Stack) Stats() Stats {
 	return Stats{
 		Received: s.received.Load(), BadChecksum: s.badChecksum.Load(), NoOwner: s.noOwner.Load(),
-		Overflow: s.overflow.Load(), SendFailed: s.sendFailed.Load(),
+		Overflow: s.overflow.Load(), TooLong: s.tooLong.Load(), SendFailed: s.sendFailed.Load(),
 	}
 }
 
@@ -144,6 +153,10 @@ func (s *Stack) deliver(d datagram) {
 	c := s.owner(d)
 	if c == nil {
 		s.noOwner.Add(1)
+		return
+	}
+	if len(d.data) > pionBuffer {
+		s.tooLong.Add(1)
 		return
 	}
 	if !c.push(append([]byte(nil), d.data...)) {
