@@ -37,8 +37,8 @@ while read -r file; do
 done < <(written_files '*.go' '*.c' '*.h' '*.sh')
 
 while read -r file; do
-	if ! head -1 "$file" | grep -q 'SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)'; then
-		echo "$file: first line lacks the SPDX identifier (GPL-2.0-only OR BSD-2-Clause)"
+	if ! head -5 "$file" | grep -q 'SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)'; then
+		echo "$file: its first lines lack the SPDX identifier (GPL-2.0-only OR BSD-2-Clause)"
 		broken=1
 	fi
 done < <(written_files 'bpf/*.c' 'bpf/*.h')
