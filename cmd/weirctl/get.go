@@ -22,7 +22,7 @@ func newGet(o *options) *cobra.Command {
 			for _, c := range cmd.Commands() {
 				names = append(names, c.Name())
 			}
-			return usage(fmt.Errorf("get %s: unknown object; use one of %s", strings.Join(args, " "), strings.Join(names, ", ")))
+			return usage(fmt.Errorf("get %q: unknown object; use one of %s", strings.Join(args, " "), strings.Join(names, ", ")))
 		},
 	}
 	get.AddCommand(getLB(o), getEP(o), getCT(o), getDrops(o), getNeigh(o), getSvc(o), getNodes(o))

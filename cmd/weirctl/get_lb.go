@@ -16,8 +16,8 @@ func getLB(o *options) *cobra.Command {
 		Use:     "lb",
 		Aliases: []string{"lbs", "loadbalancer"},
 		Short:   "Services that the node balances",
-		Long: "Services that the node balances. Those that it was asked for and does not\n" +
-			"serve are named on standard error, each with the reason.",
+		Long: "Services that the node balances. Those that it was asked for and did not\n" +
+			"program are named on standard error, each with the reason.",
 	}, o.node, func(ctx context.Context, c *client.Client) ([]v1.ServiceStatus, error) {
 		return c.Services(ctx)
 	}, printLB)
@@ -32,14 +32,20 @@ func printLB(cmd *cobra.Command, services []v1.ServiceStatus, wide bool) error {
 		return err
 	}
 	for _, s := range services {
-		if s.Programmed {
-			continue
-		}
 		for _, c := range s.Conditions {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s %s is not served: %s\n", s.Frontend, s.Name, c.Message)
+			if !c.Status {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s %s%s: %s\n", s.Frontend, s.Name, unprogrammed(s), c.Message)
+			}
 		}
 	}
 	return nil
+}
+
+func unprogrammed(s v1.ServiceStatus) string {
+	if s.Programmed {
+		return ""
+	}
+	return " is not programmed"
 }
 
 // lbTable is the article's table, to the space.

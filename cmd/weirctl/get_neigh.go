@@ -31,6 +31,11 @@ func printNeigh(cmd *cobra.Command, bgp *v1.BGPStatus, wide bool) error {
 	}
 	out := cmd.OutOrStdout()
 	writePeers(out, bgp.Peers)
+	for _, c := range bgp.Conditions {
+		if !c.Status {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", c.Reason, c.Message)
+		}
+	}
 	if !wide {
 		return nil
 	}

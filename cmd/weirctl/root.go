@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -71,6 +72,13 @@ func newRoot(getenv func(string) string) *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return o.check()
 		},
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(fmt.Errorf("unknown command %q", args[0]))
+			}
+			return cmd.Help()
+		},
 	}
 	root.SetVersionTemplate("weirctl {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
@@ -97,14 +105,18 @@ func (o *options) check() error {
 }
 
 // node returns a client of weir.
-func (o *options) node() (*client.Client, error) {
-	return o.connect(o.firstOf(o.socket, o.getenv("WEIR_SOCKET"), nodeSocket))
-}
+func (o *options) node() (*client.Client, error) { return o.connect(o.nodeSocket()) }
 
 // controller returns a client of kube-weir.
-func (o *options) controller() (*client.Client, error) {
-	beside := filepath.Join(filepath.Dir(o.firstOf(o.getenv("WEIR_SOCKET"), nodeSocket)), controllerSocket)
-	return o.connect(o.firstOf(o.socket, o.getenv("WEIR_CONTROLLER_SOCKET"), beside))
+func (o *options) controller() (*client.Client, error) { return o.connect(o.controllerSocket()) }
+
+func (o *options) nodeSocket() string {
+	return cmp.Or(o.socket, o.getenv("WEIR_SOCKET"), nodeSocket)
+}
+
+func (o *options) controllerSocket() string {
+	node := cmp.Or(o.getenv("WEIR_SOCKET"), nodeSocket)
+	return cmp.Or(o.socket, o.getenv("WEIR_CONTROLLER_SOCKET"), filepath.Join(filepath.Dir(node), controllerSocket))
 }
 
 func (o *options) connect(socket string) (*client.Client, error) {
@@ -117,13 +129,4 @@ func (o *options) connect(socket string) (*client.Client, error) {
 		return nil, usage(err)
 	}
 	return c, nil
-}
-
-func (o *options) firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
