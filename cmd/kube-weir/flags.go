@@ -1,0 +1,67 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/spf13/pflag"
+
+	"github.com/weir-lb/weir/api/transport"
+	"github.com/weir-lb/weir/controller"
+)
+
+// flags is what the command line says, as it is written.
+type flags struct {
+	manifests                           string
+	externalCIDR, cidrPools             string
+	setBGP                              uint32
+	extBGPPeers                         string
+	listenBGPPort, bgpHoldTime          uint16
+	eBGPMultiHop                        bool
+	setRoles                            string
+	setLBMode                           int
+	monitor, setUniqueIP, usePodNetwork bool
+	tls                                 transport.Files
+	socket, memory, logLevel            string
+}
+
+// config is what follows from the flags.
+type config struct {
+	manifests      string
+	controller     controller.Config
+	tls            transport.Files
+	secure         bool
+	socket, memory string
+	level          slog.Level
+}
+
+// setRolesAlone is the value of --setRoles without one: LoxiLB's "no address".
+const setRolesAlone = "0.0.0.0"
+
+func (f *flags) define(set *pflag.FlagSet) {
+	set.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "loglevel" { // LoxiLB's spelling
+			name = "log-level"
+		}
+		return pflag.NormalizedName(name)
+	})
+	set.StringVar(&f.manifests, "manifests", "", "folder of manifests to read the cluster from")
+	set.StringVar(&f.cidrPools, "cidrPools", "", "pools of service addresses: name=CIDR or name=first-last, comma separated")
+	set.StringVar(&f.externalCIDR, "externalCIDR", "", "the one pool, as CIDR; short for --cidrPools=defaultPool=CIDR")
+	set.BoolVar(&f.setUniqueIP, "setUniqueIP", false, "give every service an address of its own")
+	set.Uint32Var(&f.setBGP, "setBGP", 0, "AS number of all nodes; turns BGP on")
+	set.StringVar(&f.extBGPPeers, "extBGPPeers", "", "external peers of the load balancer nodes: IP:AS, comma separated")
+	set.Uint16Var(&f.listenBGPPort, "listenBGPPort", 179, "port on which all nodes listen for BGP")
+	set.Uint16Var(&f.bgpHoldTime, "bgpHoldTime", 0, "BGP hold time in seconds, 3 or more (default: weir's, 9)")
+	set.BoolVar(&f.eBGPMultiHop, "eBGPMultiHop", false, "allow external peers that are behind a router")
+	set.StringVar(&f.setRoles, "setRoles", "", "one load balancer node is active for all addresses, instead of each for some")
+	set.Lookup("setRoles").NoOptDefVal = setRolesAlone
+	set.IntVar(&f.setLBMode, "setLBMode", 0, "mode of services without an annotation: 0 default, 1 onearm, 2 fullnat")
+	set.BoolVar(&f.monitor, "monitor", false, "probe the backends of services without an annotation")
+	set.BoolVar(&f.usePodNetwork, "usePodNetwork", false, "send to pods, and not to node ports, for services without an annotation")
+	set.StringVar(&f.tls.Cert, "tls-cert", "", "PEM file of the controller's certificate")
+	set.StringVar(&f.tls.Key, "tls-key", "", "PEM file of its private key")
+	set.StringVar(&f.tls.CA, "tls-ca", "", "PEM file of the CA of the nodes' certificates")
+	set.StringVar(&f.socket, "socket", "/run/weir/kube-weir.sock", "unix socket of the API")
+	set.StringVar(&f.memory, "memory", "", "file that keeps addresses over a restart (default: kube-weir.json beside the socket)")
+	set.StringVar(&f.logLevel, "log-level", "info", "least level to log: debug, info, warn or error")
+}

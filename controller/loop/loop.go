@@ -1,0 +1,129 @@
+// Package loop runs the controller: it takes updates from a source, decides,
+// remembers, and hands the nodes' states to who pushes them.
+package loop
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/controller"
+	"github.com/weir-lb/weir/controller/decide"
+	"github.com/weir-lb/weir/controller/push"
+)
+
+// maxEvents is how many events are kept for people.
+const maxEvents = 256
+
+// Memory keeps what the next start needs; memory.File is one.
+type Memory interface {
+	Memory() controller.Memory
+	Save(controller.Memory) error
+}
+
+// Options of a Loop. All but Notify are required.
+type Options struct {
+	Version string
+	Source  controller.Source
+	Config  controller.Config
+	Memory  Memory
+	Pusher  *push.Pusher
+	// Notify is told of events, of problems that are new, and of objects that
+	// were skipped, in one of Run's goroutines. Optional.
+	Notify func(events []v1.Event, problems []v1.Problem, skipped []string)
+}
+
+// Loop is the running controller. Status is safe for concurrent use.
+type Loop struct {
+	opts Options
+
+	mu       sync.Mutex
+	decision decide.Decision
+	problems []v1.Problem
+	events   []v1.Event
+	ready    bool
+}
+
+// New returns a Loop that does nothing before Run.
+func New(opts Options) *Loop {
+	if opts.Notify == nil {
+		opts.Notify = func([]v1.Event, []v1.Problem, []string) {}
+	}
+	return &Loop{opts: opts}
+}
+
+// Run works until ctx ends.
+func (l *Loop) Run(ctx context.Context) error {
+	updates := make(chan controller.Update)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return l.opts.Source.Run(ctx, updates) })
+	group.Go(func() error { return l.opts.Pusher.Run(ctx) })
+	group.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case u := <-updates:
+				l.take(u, time.Now())
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// take decides on an update. What was decided is saved before any node hears
+// of it: an address that was given out is never forgotten.
+func (l *Loop) take(u controller.Update, now time.Time) {
+	last := l.opts.Memory.Memory()
+	d := decide.Decide(u.Snapshot, l.opts.Config, last)
+	problems := slices.Clone(u.Problems)
+	if err := l.opts.Memory.Save(d.Memory); err != nil {
+		problems = append(problems, v1.Problem{Object: "memory", Reason: "MemoryNotSaved", Message: err.Error()})
+	}
+	l.opts.Pusher.Set(targets(d.Nodes))
+
+	l.mu.Lock()
+	events := decide.Events(l.decision, d)
+	for i := range events {
+		events[i].Time = now
+	}
+	fresh := slices.DeleteFunc(slices.Clone(problems), func(p v1.Problem) bool { return slices.Contains(l.problems, p) })
+	l.decision, l.problems, l.ready = d, problems, true
+	l.events = append(l.events, events...)
+	l.events = slices.Clone(l.events[max(0, len(l.events)-maxEvents):])
+	l.mu.Unlock()
+
+	l.opts.Notify(events, fresh, u.Skipped)
+}
+
+func targets(nodes []decide.Node) []push.Target {
+	out := make([]push.Target, len(nodes))
+	for i, n := range nodes {
+		out[i] = push.Target{Name: n.Name, Address: n.Address, APIPort: n.APIPort, Role: n.Role, Active: n.Active, State: n.State}
+	}
+	return out
+}
+
+// Ready says that the first update was decided on.
+func (l *Loop) Ready() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready
+}
+
+// Status is GET /v1/controller. The slices are the caller's to read only.
+func (l *Loop) Status() v1.ControllerStatus {
+	l.mu.Lock()
+	s := v1.ControllerStatus{
+		Version: l.opts.Version, Source: l.opts.Source.String(),
+		Services: l.decision.Services, Pools: l.decision.Pools,
+		Problems: l.problems, Events: l.events,
+	}
+	l.mu.Unlock()
+	s.Nodes = l.opts.Pusher.Status()
+	return s
+}

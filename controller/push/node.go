@@ -1,0 +1,46 @@
+package push
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+)
+
+// Node is the API of one node.
+type Node interface {
+	// PutState replaces the owner's state. A *Conflict says that the node
+	// holds a state of the owner that is as new, or newer.
+	PutState(ctx context.Context, owner string, state v1.NodeState) error
+	// OwnerStatus says which of the owner's states the node holds; the zero
+	// generation stands for none.
+	OwnerStatus(ctx context.Context, owner string) (v1.OwnerStatus, error)
+	// Close ends idle connections.
+	Close()
+}
+
+// Conflict is a node's answer to a state that is not newer than what it holds.
+type Conflict struct{ Current v1.Generation }
+
+// Error says what to do about it.
+func (c *Conflict) Error() string {
+	return fmt.Sprintf("the node holds generation %s of another controller; stop one of the two", c.Current)
+}
+
+// Target is a node with what it should have.
+type Target struct {
+	Name    string
+	Address netip.Addr
+	// APIPort is where the node's API listens.
+	APIPort uint16
+	// Role is v1.NodeLB or v1.NodePeer, Active that the node has rank 0 for
+	// an address. Both are for people only.
+	Role   string
+	Active bool
+	// State without its generation, which Pusher counts.
+	State v1.NodeState
+}
+
+// key names a node's API.
+func (t Target) key() netip.AddrPort { return netip.AddrPortFrom(t.Address, t.APIPort) }
