@@ -31,7 +31,7 @@ type Result struct {
 	Backends  map[string]int  `json:"backends"` // answers by the server's name
 	Failures  []Failure       `json:"failures,omitempty"`
 	Answers   []Answer        `json:"answers,omitempty"` // in the order of the requests, without the lost ones
-	Latencies []time.Duration `json:"-"` // of the answers, ascending
+	Latencies []time.Duration `json:"-"`                 // of the answers, ascending
 	Elapsed   time.Duration   `json:"elapsedNs"`
 }
 
