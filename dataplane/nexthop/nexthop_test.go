@@ -1,0 +1,186 @@
+package nexthop
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
+
+	"github.com/weir-lb/weir/dataplane/internal/nstest"
+)
+
+func TestMain(m *testing.M) {
+	nstest.Isolate()
+	goleak.VerifyTestMain(m)
+}
+
+var (
+	onLink  = netip.MustParseAddr("192.0.2.2")
+	behind  = netip.MustParseAddr("198.51.100.7")
+	nowhere = netip.MustParseAddr("203.0.113.1")
+	node    = netip.MustParseAddr("192.0.2.1")
+)
+
+type generation struct {
+	mu  sync.Mutex
+	now uint32
+}
+
+func (g *generation) SetNexthopGeneration(n uint32) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now = n
+	return nil
+}
+
+func (g *generation) read() uint32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.now
+}
+
+type setup struct {
+	*Keeper
+	generation *generation
+	other      *nstest.Namespace
+}
+
+// mustKeep runs a Keeper beside a host 192.0.2.2 that is also the gateway to
+// 198.51.100.0/24.
+func mustKeep(t *testing.T) setup {
+	t.Helper()
+	s := setup{generation: &generation{}, other: nstest.New(t)}
+	s.other.Veth(t, "eth1", "peer1", "192.0.2.1/24", "192.0.2.2/24")
+	nstest.MustRoute(t, "198.51.100.0/24", "192.0.2.2")
+	var err error
+	if s.Keeper, err = New(s.generation); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		s.Keeper.Close()
+	})
+	return s
+}
+
+func (s setup) expectUnreachable(t *testing.T, want ...netip.Addr) {
+	t.Helper()
+	set := map[netip.Addr]bool{}
+	for _, a := range want {
+		set[a] = true
+	}
+	nstest.Eventually(t, func() string {
+		if got := s.Paths().Unreachable; !maps.Equal(got, set) {
+			return fmt.Sprintf("unreachable are %v, want %v", got, want)
+		}
+		return ""
+	})
+}
+
+func TestPathsAreKnownAtOnce(t *testing.T) {
+	s := mustKeep(t)
+	got := s.Watch([]netip.Addr{onLink, behind, nowhere, node, onLink})
+	want := Paths{
+		NodeAddresses: map[netip.Addr]netip.Addr{onLink: node, behind: node, node: node},
+		Unreachable:   map[netip.Addr]bool{nowhere: true},
+	}
+	if !got.equal(want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// The neighbour of a backend behind a gateway is the gateway.
+func TestNeighboursAreResolvedWithoutTraffic(t *testing.T) {
+	s := mustKeep(t)
+	s.Watch([]netip.Addr{behind})
+	nstest.Eventually(t, func() string {
+		all, err := s.kernel.neighbours()
+		if err != nil {
+			return err.Error()
+		}
+		if n := (neighbour{nstest.MustLink(t, "eth1").Attrs().Index, onLink}); !all[n].nud.resolved() {
+			return fmt.Sprintf("gateway %s has state %#x", onLink, int(all[n].nud))
+		}
+		return ""
+	})
+}
+
+func TestARouteComesAndGoes(t *testing.T) {
+	s := mustKeep(t)
+	s.Watch([]netip.Addr{nowhere})
+	before := s.generation.read()
+	nstest.MustRoute(t, "203.0.113.0/24", "192.0.2.2")
+	s.expectUnreachable(t)
+	if got := s.Paths().NodeAddresses[nowhere]; got != node {
+		t.Errorf("source is %s, want %s", got, node)
+	}
+	<-s.Changed()
+	if s.generation.read() == before {
+		t.Error("the generation did not change with the route")
+	}
+	_, dst, _ := net.ParseCIDR("203.0.113.0/24")
+	if err := netlink.RouteDel(&netlink.Route{Dst: dst}); err != nil {
+		t.Fatal(err)
+	}
+	s.expectUnreachable(t, nowhere)
+}
+
+func TestASilentNeighbourIsUnreachableUntilItAnswers(t *testing.T) {
+	s := mustKeep(t)
+	s.Watch([]netip.Addr{netip.MustParseAddr("192.0.2.3"), onLink})
+	s.expectUnreachable(t, netip.MustParseAddr("192.0.2.3"))
+	s.other.Do(t, func() {
+		address, err := netlink.ParseAddr("192.0.2.3/24")
+		if err == nil {
+			err = netlink.AddrAdd(nstest.MustLink(t, "peer1"), address)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	s.expectUnreachable(t)
+}
+
+func TestAnotherMACChangesTheGeneration(t *testing.T) {
+	s := mustKeep(t)
+	index := nstest.MustLink(t, "eth1").Attrs().Index
+	set := func(mac string) {
+		t.Helper()
+		hw, err := net.ParseMAC(mac)
+		if err == nil {
+			err = netlink.NeighSet(&netlink.Neigh{LinkIndex: index, State: netlink.NUD_PERMANENT, IP: onLink.AsSlice(), HardwareAddr: hw})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("02:00:00:00:00:01")
+	nstest.Eventually(t, func() string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.neighbours[neighbour{index, onLink}].mac != [6]byte{2, 0, 0, 0, 0, 1} {
+			return "the neighbour is not seen"
+		}
+		return ""
+	})
+	before := s.generation.read()
+	set("02:00:00:00:00:02")
+	nstest.Eventually(t, func() string {
+		if s.generation.read() == before {
+			return "the generation did not change with the MAC"
+		}
+		return ""
+	})
+}

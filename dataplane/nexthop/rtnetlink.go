@@ -1,0 +1,96 @@
+package nexthop
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// path is how this node reaches a backend. The zero path is no route.
+type path struct {
+	routed bool
+	// local backends are on this node; they have no neighbour.
+	local bool
+	// via is the gateway, or the backend itself where it is on-link.
+	via neighbour
+	// source is this node's address towards the backend.
+	source netip.Addr
+}
+
+// kernel asks the kernel of the network namespace in which it was made.
+type kernel struct{ handle *netlink.Handle }
+
+func newKernel() (kernel, error) {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return kernel{}, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	return kernel{handle}, nil
+}
+
+// route looks the path to a backend up. No route is no error.
+func (k kernel) route(backend netip.Addr) (path, error) {
+	routes, err := k.handle.RouteGet(backend.AsSlice())
+	if noRoute(err) || err == nil && len(routes) == 0 {
+		return path{}, nil
+	}
+	if err != nil {
+		return path{}, fmt.Errorf("look up route to %s: %w", backend, err)
+	}
+	r := routes[0]
+	p := path{routed: true, local: r.Type == unix.RTN_LOCAL, via: neighbour{r.LinkIndex, backend}}
+	if gateway, ok := netip.AddrFromSlice(r.Gw); ok {
+		p.via.address = gateway.Unmap()
+	}
+	if source, ok := netip.AddrFromSlice(r.Src); ok {
+		p.source = source.Unmap()
+	}
+	return p, nil
+}
+
+// noRoute has what the kernel answers for no route and for routes of type
+// unreachable, prohibit and blackhole.
+func noRoute(err error) bool {
+	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// neighbours lists all IPv4 neighbours.
+func (k kernel) neighbours() (map[neighbour]entry, error) {
+	list, err := k.handle.NeighList(0, unix.AF_INET)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list neighbours: %w", err)
+	}
+	all := make(map[neighbour]entry, len(list))
+	for _, n := range list {
+		address, ok := netip.AddrFromSlice(n.IP)
+		if !ok {
+			continue
+		}
+		e := entry{nud: nud(n.State)}
+		copy(e.mac[:], n.HardwareAddr)
+		all[neighbour{n.LinkIndex, address.Unmap()}] = e
+	}
+	return all, nil
+}
+
+// poke makes the kernel resolve a neighbour as if a packet were sent to it,
+// without one (NTF_USE). The entry is an ordinary one: it ages, and nothing of
+// ours stays in the kernel. NTF_EXT_MANAGED entries would be kept by the
+// kernel itself, but also when this process is gone.
+func (k kernel) poke(n neighbour) error {
+	err := k.handle.NeighSet(&netlink.Neigh{
+		LinkIndex: n.index, Family: unix.AF_INET, Flags: netlink.NTF_USE, IP: n.address.AsSlice(),
+	})
+	if err != nil {
+		return fmt.Errorf("resolve neighbour %s: %w", n.address, err)
+	}
+	return nil
+}
