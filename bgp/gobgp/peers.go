@@ -116,7 +116,7 @@ func (r *run) reset(ctx context.Context, req *api.ResetPeerRequest) error {
 
 func (r *run) apiPeer(p bgp.Peer) *api.Peer {
 	peer := &api.Peer{
-		Conf: &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN},
+		Conf:      &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN},
 		Transport: &api.Transport{RemotePort: uint32(p.Port), PassiveMode: p.Passive},
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			HoldTime:               uint64(p.HoldTime),

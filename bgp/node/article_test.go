@@ -102,14 +102,18 @@ func (w *world) established(within time.Duration) {
 // serve gives the masters the article's three services and their ranks.
 func (w *world) serve(rank1, rank2 int) {
 	w.t.Helper()
+	w.master1.apply(service(bgpOf(w.master1.member), rank1))
+	w.master2.apply(service(bgpOf(w.master2.member), rank2))
+}
+
+// service asks for the article's three services, on one VIP.
+func service(cfg *v1.BGP, rank int) request {
 	vip := netip.MustParseAddr(vipText)
-	var services []v1.Service
+	r := request{Op: opApply, BGP: cfg, Roles: []v1.Role{{VIP: vip, Rank: rank, Nodes: 2}}}
 	for port, proto := range map[uint16]v1.Protocol{55002: v1.TCP, 55003: v1.UDP, 55004: v1.SCTP} {
-		services = append(services, v1.Service{Frontend: v1.Frontend{VIP: vip, Port: port, Protocol: proto}, Mode: v1.ModeFullNAT})
+		r.Services = append(r.Services, v1.Service{Frontend: v1.Frontend{VIP: vip, Port: port, Protocol: proto}, Mode: v1.ModeFullNAT})
 	}
-	for s, rank := range map[*speaker]int{w.master1: rank1, w.master2: rank2} {
-		s.apply(request{Op: opApply, BGP: bgpOf(s.member), Services: services, Roles: []v1.Role{{VIP: vip, Rank: rank, Nodes: 2}}})
-	}
+	return r
 }
 
 // cli runs the gobgp command on a node.

@@ -305,14 +305,16 @@ func must(t *testing.T, err error) {
 }
 
 // watchDeletions counts how often the member's kernel loses its route to
-// prefix from now until the returned function is called; watchChanges counts
-// additions and replacements as well.
+// prefix from now until the returned function is called; watchMoves counts
+// how often that, or any next hop but hop.
 func (m *member) watchDeletions(prefix string) (count func() int) {
 	return m.watchRoutes(prefix, func(u netlink.RouteUpdate) bool { return u.Type == unix.RTM_DELROUTE })
 }
 
-func (m *member) watchChanges(prefix string) (count func() int) {
-	return m.watchRoutes(prefix, func(netlink.RouteUpdate) bool { return true })
+func (m *member) watchMoves(prefix string, hop netip.Addr) (count func() int) {
+	return m.watchRoutes(prefix, func(u netlink.RouteUpdate) bool {
+		return u.Type == unix.RTM_DELROUTE || u.Gw.String() != hop.String()
+	})
 }
 
 func (m *member) watchRoutes(prefix string, counts func(netlink.RouteUpdate) bool) (count func() int) {
