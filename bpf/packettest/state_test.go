@@ -1,0 +1,265 @@
+package packettest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/weir-lb/weir/bpf"
+)
+
+// A frontend is a service of the VIP in a row's state.
+type frontend struct {
+	proto    uint8
+	port     uint16
+	mode     uint8
+	backends []string // "b1:8080"
+	source   string   // of onearm; "" is lb
+}
+
+// state is what the maps hold before a row runs.
+type state struct {
+	vips      map[string]bpf.VIP
+	frontends []frontend
+	devices   map[string]bpf.Device
+}
+
+// Frontends that rows use: one for each mode and protocol, and TCP ones whose
+// backend is special.
+const (
+	fullnatTCP, fullnatUDP, fullnatSCTP = 80, 53, 9999
+	defaultTCP, defaultUDP, defaultSCTP = 81, 54, 9001
+	onearmTCP, onearmUDP, onearmSCTP    = 82, 55, 9002
+)
+
+func newState() *state {
+	s := &state{
+		vips:    map[string]bpf.VIP{"vip": {Flags: bpf.VIPActive, PortMin: 1024, PortMax: 65535}},
+		devices: make(map[string]bpf.Device),
+		frontends: []frontend{
+			{tcp, fullnatTCP, bpf.ModeFullnat, []string{"b1:8080"}, ""},
+			{udp, fullnatUDP, bpf.ModeFullnat, []string{"b1:5353"}, ""},
+			{sctp, fullnatSCTP, bpf.ModeFullnat, []string{"b1:9998"}, ""},
+			{tcp, defaultTCP, bpf.ModeDefault, []string{"b1:8080"}, ""},
+			{udp, defaultUDP, bpf.ModeDefault, []string{"b1:5353"}, ""},
+			{sctp, defaultSCTP, bpf.ModeDefault, []string{"b1:9998"}, ""},
+			{tcp, onearmTCP, bpf.ModeOnearm, []string{"b1:8080"}, ""},
+			{udp, onearmUDP, bpf.ModeOnearm, []string{"b1:5353"}, ""},
+			{sctp, onearmSCTP, bpf.ModeOnearm, []string{"b1:9998"}, ""},
+			{tcp, 83, bpf.ModeFullnat, []string{"b1:8080", "b2:8080", "b3:8080"}, ""},
+			{tcp, 84, bpf.ModeFullnat, nil, ""},
+			{tcp, 85, bpf.ModeFullnat, []string{"narrow:8080"}, ""},
+			{tcp, 86, bpf.ModeFullnat, []string{"slow:8080"}, ""},
+			{tcp, 87, bpf.ModeFullnat, []string{"nowhere:8080"}, ""},
+			{tcp, 88, bpf.ModeFullnat, []string{"hole:8080"}, ""},
+			{tcp, 89, bpf.ModeFullnat, []string{"prohibited:8080"}, ""},
+			{tcp, 90, bpf.ModeFullnat, []string{"unreachable:8080"}, ""},
+			{tcp, 91, bpf.ModeFullnat, []string{"lost:8080"}, ""},
+			{tcp, 92, bpf.ModeOnearm, []string{"b1:8080"}, "0.0.0.0"},
+			{tcp, 93, bpf.ModeFullnat, []string{"b1:80"}, ""},
+		},
+	}
+	for _, n := range nics {
+		device := bpf.Device{Flags: n.flags, Mtu: 9100}
+		copy(device.Mac[:], n.mac())
+		s.devices[n.name] = device
+	}
+	return s
+}
+
+// program writes s and the flow entries into the maps, which it empties before.
+// Next hops of earlier rows become stale by a new generation.
+func (w *world) program(s *state, entries []string) error {
+	errs := []error{w.clear(bpf.MapVIPs), w.clear(bpf.MapServices), w.clear(bpf.MapFlows), w.clear(bpf.MapFlowsNew),
+		w.clear(bpf.MapDevices), w.zeroCounters()}
+	for name, vip := range s.vips {
+		errs = append(errs, w.maps[bpf.MapVIPs].Put(bpf.Addr(addr(name)), &vip))
+	}
+	for _, n := range nics {
+		device := s.devices[n.name]
+		errs = append(errs, w.maps[bpf.MapDevices].Put(uint32(n.ifindex), &device))
+	}
+	slot := uint32(1)
+	for i, f := range s.frontends {
+		errs = append(errs, w.putFrontend(uint32(i+1), f, &slot))
+	}
+	for _, line := range entries {
+		errs = append(errs, w.putEntry(line))
+	}
+	return errors.Join(append(errs, w.nextGeneration())...)
+}
+
+func (w *world) nextGeneration() error {
+	var config bpf.Config
+	if err := w.maps[bpf.MapConfig].Lookup(uint32(0), &config); err != nil {
+		return err
+	}
+	config.NexthopGeneration++
+	return w.maps[bpf.MapConfig].Put(uint32(0), &config)
+}
+
+func (w *world) putFrontend(id uint32, f frontend, slot *uint32) error {
+	service := bpf.Service{Id: id, SlotOffset: *slot, SlotCount: uint32(len(f.backends)), Mode: f.mode}
+	source := f.source
+	if source == "" {
+		source = "lb"
+	}
+	var errs []error
+	for _, b := range f.backends {
+		backend := bpf.Backend{Addr: bpf.Addr(ap(b).Addr()), Port: bpf.Port(ap(b).Port()),
+			NodeAddr: bpf.Addr(addr(source)), Service: id}
+		errs = append(errs, w.maps[bpf.MapBackends].Put(*slot, &backend), w.maps[bpf.MapSlots].Put(*slot, *slot))
+		*slot++
+	}
+	key := bpf.ServiceKey{Vip: bpf.Addr(addr("vip")), Port: bpf.Port(f.port), Proto: f.proto}
+	errs = append(errs, w.maps[bpf.MapServices].Put(&key, &service),
+		w.maps[bpf.MapRRNext].Put(id, make([]uint32, ebpf.MustPossibleCPU())))
+	return errors.Join(errs...)
+}
+
+func (w *world) clear(name string) error {
+	m := w.maps[name]
+	var keys [][]byte
+	key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
+	for it := m.Iterate(); it.Next(&key, &value); {
+		keys = append(keys, slices.Clone(key))
+	}
+	for _, k := range keys {
+		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) zeroCounters() error {
+	zero := make([]uint64, ebpf.MustPossibleCPU())
+	for _, hook := range []bpf.Hook{bpf.HookXDP, bpf.HookTC} {
+		for _, c := range bpf.Counters() {
+			if err := w.maps[bpf.MapCounters].Put(c.Index(hook), zero); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// counters returns a hook's counters, those that are not 0.
+func (w *world) counters(hook bpf.Hook) (map[bpf.Counter]uint64, error) {
+	counters := make(map[bpf.Counter]uint64)
+	for _, c := range bpf.Counters() {
+		var values []uint64
+		if err := w.maps[bpf.MapCounters].Lookup(c.Index(hook), &values); err != nil {
+			return nil, err
+		}
+		for _, v := range values {
+			if v > 0 {
+				counters[c] += v
+			}
+		}
+	}
+	return counters, nil
+}
+
+var protoNames = map[uint8]string{tcp: "tcp", udp: "udp", sctp: "sctp"}
+
+// Entries are lines of text:
+//
+//	flows tcp client:40000 > vip:80 = vip:40000 > b1:8080 established
+//
+// table, protocol, packet as it comes in, packet as it goes out, state, then the
+// flags "reply", "fin" and "taken".
+func pair(table, stateName, proto, client, frontend, source, backend string) []string {
+	return []string{
+		fmt.Sprintf("%s %s %s > %s = %s > %s %s", table, proto, client, frontend, source, backend, stateName),
+		fmt.Sprintf("%s %s %s > %s = %s > %s %s reply", table, proto, backend, source, frontend, client, stateName),
+	}
+}
+
+var (
+	stateNames = map[uint8]string{bpf.FlowHalfOpen: "half-open", bpf.FlowEstablished: "established", bpf.FlowClosing: "closing"}
+	flagNames  = map[uint8]string{bpf.FlowReply: "reply", bpf.FlowSeenFIN: "fin", bpf.FlowTaken: "taken"}
+)
+
+func (w *world) putEntry(line string) error {
+	table, key, flow := parseEntry(line)
+	return w.maps[table].Put(&key, &flow)
+}
+
+func parseEntry(line string) (table string, key bpf.FlowKey, flow bpf.Flow) {
+	f := strings.Fields(line)
+	src, dst, newSrc, newDst := ap(f[2]), ap(f[4]), ap(f[6]), ap(f[8])
+	key = bpf.FlowKey{Saddr: bpf.Addr(src.Addr()), Daddr: bpf.Addr(dst.Addr()),
+		Sport: bpf.Port(src.Port()), Dport: bpf.Port(dst.Port())}
+	for proto, name := range protoNames {
+		if name == f[1] {
+			key.Proto = proto
+		}
+	}
+	flow = bpf.Flow{Saddr: bpf.Addr(newSrc.Addr()), Daddr: bpf.Addr(newDst.Addr()),
+		Sport: bpf.Port(newSrc.Port()), Dport: bpf.Port(newDst.Port()), Backend: 1, Service: 1}
+	flow.CsumAddr = delta(key.Saddr, flow.Saddr, key.Daddr, flow.Daddr)
+	flow.CsumPort = delta(uint32(key.Sport), uint32(flow.Sport), uint32(key.Dport), uint32(flow.Dport))
+	for s, name := range stateNames {
+		if name == f[9] {
+			flow.State = s
+		}
+	}
+	for flag, name := range flagNames {
+		if slices.Contains(f[10:], name) {
+			flow.Flags |= flag
+		}
+	}
+	return f[0], key, flow
+}
+
+// delta returns what the complement of a checksum gains when words change.
+func delta(fromTo ...uint32) uint16 {
+	var sum uint64
+	for i := 0; i < len(fromTo); i += 2 {
+		from, to := fromTo[i], fromTo[i+1]
+		sum += uint64(^uint16(from)) + uint64(^uint16(from>>16)) + uint64(uint16(to)) + uint64(uint16(to>>16))
+	}
+	for sum > 0xffff {
+		sum = sum&0xffff + sum>>16
+	}
+	if sum == 0xffff {
+		return 0
+	}
+	return uint16(sum)
+}
+
+// entries returns what both flow tables hold, as text, and the packets and bytes
+// that their entries count together.
+func (w *world) entries() (lines []string, packets, bytes uint64, err error) {
+	for _, table := range []string{bpf.MapFlows, bpf.MapFlowsNew} {
+		var key bpf.FlowKey
+		var flow bpf.Flow
+		it := w.maps[table].Iterate()
+		for it.Next(&key, &flow) {
+			lines = append(lines, entryText(table, key, flow))
+			packets += flow.Packets
+			bytes += flow.Bytes
+		}
+		if err := it.Err(); err != nil {
+			return nil, 0, 0, err
+		}
+	}
+	slices.Sort(lines)
+	return lines, packets, bytes, nil
+}
+
+func entryText(table string, key bpf.FlowKey, flow bpf.Flow) string {
+	line := fmt.Sprintf("%s %s %s > %s = %s > %s %s", table, protoNames[key.Proto],
+		nameOf(key.Saddr, key.Sport), nameOf(key.Daddr, key.Dport),
+		nameOf(flow.Saddr, flow.Sport), nameOf(flow.Daddr, flow.Dport), stateNames[flow.State])
+	for _, flag := range []uint8{bpf.FlowReply, bpf.FlowSeenFIN, bpf.FlowTaken} {
+		if flow.Flags&flag != 0 {
+			line += " " + flagNames[flag]
+		}
+	}
+	return line
+}
