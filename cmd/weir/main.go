@@ -43,7 +43,12 @@ func newCommand(stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "weir",
 		Short:         "Service load balancer node: eBPF forwards, BGP announces",
-		Args:          cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.NoArgs(cmd, args); err != nil {
+				return fmt.Errorf("%w; %w", err, errUsage)
+			}
+			return nil
+		},
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
