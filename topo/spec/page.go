@@ -28,6 +28,8 @@ type Page struct {
 	Links     []Link           `yaml:"links"`
 	// KubeProxy holds the services whose rules the nodes of a cluster carry.
 	KubeProxy *KubeProxy `yaml:"kubeProxy"`
+	// Steps are what `weir-topo run` shows. Optional.
+	Steps []Step `yaml:"steps"`
 
 	// Order is the order of the nodes in the page.
 	Order []string `yaml:"-"`

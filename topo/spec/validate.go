@@ -47,6 +47,9 @@ func validate(p *Page) []Problem {
 	if p.KubeProxy != nil {
 		c.kubeProxy(p.KubeProxy)
 	}
+	for i, s := range p.Steps {
+		c.step(fmt.Sprintf("steps[%d]", i), s)
+	}
 	return c.problems
 }
 
