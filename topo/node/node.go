@@ -94,7 +94,7 @@ func (n *Node) ListenPacket(ctx context.Context, network, address string) (net.P
 // PATH. Start it with Node.Start, not with cmd.Start, which would run it in
 // the caller's namespace. When ctx ends, the command and its children end.
 func (n *Node) Command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
-	path, err := n.lookPath(name)
+	path, err := n.LookPath(name)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,8 @@ func (n *Node) path() string {
 	return n.Vars.Bin + ":" + path
 }
 
-func (n *Node) lookPath(name string) (string, error) {
+// LookPath finds a program in the PATH of the node.
+func (n *Node) LookPath(name string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
 	}

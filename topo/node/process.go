@@ -90,7 +90,7 @@ func (p *Process) command() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := p.node.lookPath(words[0])
+	path, err := p.node.LookPath(words[0])
 	if err != nil {
 		return nil, err
 	}
