@@ -2,11 +2,12 @@
 # test.sh PART...: vet, unit (units and packet tables; RACE=1 with the race detector), article (the article's scenario),
 # e2e (every scenario), or suite NAME (the one scenario in scenarios/NAME; FOCUS='words' picks specs of it).
 set -euo pipefail
+# shellcheck source=ci/lib/guard.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/guard.sh"
+hear_interrupts "$@"
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 # shellcheck source=ci/lib/say.sh
 source ci/lib/say.sh
-# shellcheck source=ci/lib/guard.sh
-source ci/lib/guard.sh
 
 # packages_with_tests units|suites: a suite is a package under scenarios/ that runs Ginkgo; all other tests are units.
 packages_with_tests() {
@@ -53,6 +54,7 @@ suites() {
 
 each_suite() {
 	local package status=0 flags=()
+	trap 'exit 130' INT # after the suite that was interrupted has cleaned up
 	if [[ -n ${FOCUS:-} ]]; then flags=("-ginkgo.focus=$FOCUS"); fi
 	for package in "$@"; do
 		go test -json -count=1 -timeout=30m "$package" "${flags[@]}" \
