@@ -54,11 +54,11 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 // tell logs what happened.
 func tell(log *slog.Logger, events []v1.Event, problems []v1.Problem, skipped []string) {
 	for _, e := range events {
-		level := slog.LevelInfo
+		write := log.Info
 		if e.Type == v1.EventWarning {
-			level = slog.LevelWarn
+			write = log.Warn
 		}
-		log.Log(context.Background(), level, "event", "object", e.Object, "reason", e.Reason, "message", e.Message)
+		write("event", "object", e.Object, "reason", e.Reason, "message", e.Message)
 	}
 	for _, p := range problems {
 		log.Warn("problem", "object", p.Object, "reason", p.Reason, "message", p.Message)

@@ -1,0 +1,66 @@
+package decide
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/weir-lb/weir/controller"
+)
+
+func TestEvents(t *testing.T) {
+	cfg := articleConfig(t)
+	endpoint := func(ready string) *discoveryv1.EndpointSlice { return slice("a", "=8080", ready+"10.42.2.5@worker1") }
+	snapshot := func(s *corev1.Service, e *discoveryv1.EndpointSlice, masters ...string) controller.Snapshot {
+		snap := twoByTwo()
+		snap.Slices = []*discoveryv1.EndpointSlice{lbSlice(masters...), e}
+		if s != nil {
+			snap.Services = []*corev1.Service{s}
+		}
+		return snap
+	}
+	well := lb("a", ports("80:30080/TCP"))
+	var last Decision
+	for _, step := range []struct {
+		says string
+		snap controller.Snapshot
+		want []string
+	}{
+		{"a service and a node appear", snapshot(well, endpoint(""), "192.168.80.10@master1"), []string{
+			"Normal service/default/a Assigned: 123.123.123.1 from pool defaultPool",
+			"Normal service/default/a EndpointsReady: 1 backend",
+			"Normal node/master1 Joined: 192.168.80.10 runs weir as lb",
+			"Normal node/master1 Active: 192.168.80.10 is active for at least one address"}},
+		{"nothing changes", snapshot(well, endpoint(""), "192.168.80.10@master1"), nil},
+		{"the endpoint goes", snapshot(well, endpoint("!"), "192.168.80.10@master1"), []string{
+			`Warning service/default/a NoReadyEndpoints: port 80/tcp (name ""): no EndpointSlice of the service has a ready endpoint for it; clients are refused until one is ready`}},
+		{"the service is broken", snapshot(lb("a", ports("0:30080/TCP")), endpoint("!"), "192.168.80.10@master1"), []string{
+			"Warning service/default/a InvalidPort: spec.ports[0].port: 0 is no port; use 1 to 65535",
+			"Normal node/master1 Standby: 192.168.80.10 is active for no address"}},
+		{"and mended", snapshot(well, endpoint(""), "192.168.80.10@master1"), []string{
+			"Normal service/default/a Valid: the service can be served as it is written",
+			"Normal service/default/a Assigned: 123.123.123.1 from pool defaultPool",
+			"Normal service/default/a EndpointsReady: 1 backend",
+			"Normal node/master1 Active: 192.168.80.10 is active for at least one address"}},
+		{"the active node leaves", snapshot(well, endpoint(""), "192.168.80.11@master2"), []string{
+			"Normal node/master2 Joined: 192.168.80.11 runs weir as lb",
+			"Normal node/master2 Active: 192.168.80.11 is active for at least one address",
+			"Normal node/master1 Left: 192.168.80.10 no longer runs weir"}},
+		{"the service is deleted", snapshot(nil, endpoint(""), "192.168.80.11@master2"), []string{
+			"Normal service/default/a Removed: the service is gone; what it held is free",
+			"Normal node/master2 Standby: 192.168.80.11 is active for no address"}},
+	} {
+		d := Decide(step.snap, cfg, last.Memory)
+		var got []string
+		for _, e := range Events(last, d) {
+			got = append(got, fmt.Sprintf("%s %s %s: %s", e.Type, e.Object, e.Reason, e.Message))
+		}
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.says, diff)
+		}
+		last = d
+	}
+}

@@ -1,0 +1,96 @@
+package decide
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/controller"
+)
+
+// TestOrderDoesNotMatter holds for random clusters, good and bad services
+// among them: the order of the objects changes nothing, deciding again with
+// the memory of the decision changes nothing, every node accepts its state,
+// and no frontend is given twice.
+func TestOrderDoesNotMatter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		snap := drawSnapshot(rt)
+		cfg := articleConfig(t)
+		cfg.Pools = mustPools(t, "defaultPool=10.0.0.1-10.0.0.2,second=10.0.1.1-10.0.1.2")
+		cfg.SetRoles = rapid.Bool().Draw(rt, "set roles")
+		first := Decide(snap, cfg, controller.Memory{})
+		shuffled := controller.Snapshot{
+			Services: rapid.Permutation(snap.Services).Draw(rt, "services' order"),
+			Slices:   rapid.Permutation(snap.Slices).Draw(rt, "slices' order"),
+			Nodes:    rapid.Permutation(snap.Nodes).Draw(rt, "nodes' order"),
+		}
+		if a, b := jsonOf(rt, first), jsonOf(rt, Decide(shuffled, cfg, controller.Memory{})); a != b {
+			rt.Fatalf("the order matters:\n%s\n%s", a, b)
+		}
+		if a, b := jsonOf(rt, first), jsonOf(rt, Decide(shuffled, cfg, first.Memory)); a != b {
+			rt.Fatalf("the decision does not rest:\n%s\n%s", a, b)
+		}
+		for _, n := range first.Nodes {
+			checkState(rt, n)
+		}
+	})
+}
+
+func drawSnapshot(rt *rapid.T) controller.Snapshot {
+	snap := twoByTwo()
+	for i := range rapid.IntRange(0, 6).Draw(rt, "services") {
+		name := fmt.Sprintf("s%d", i)
+		port := rapid.SampledFrom([]string{"80:30080/TCP", "80:30080/UDP", "81:30081/SCTP", "0:30080/TCP", "80:30080/X"}).Draw(rt, "port")
+		s := lb(name, ports(port))
+		if rapid.Bool().Draw(rt, "cluster") {
+			cluster4(&s.Spec)
+		}
+		for key, values := range map[string][]string{
+			"loxilb.io/lbmode":     {"", "onearm", "fullnat", "dsr"},
+			"loxilb.io/staticIP":   {"", "", "10.0.0.2", "10.0.1.1", "192.0.2.1"},
+			"loxilb.io/poolSelect": {"", "", "second", "none"},
+		} {
+			if v := rapid.SampledFrom(values).Draw(rt, key); v != "" {
+				note(key, v)(s)
+			}
+		}
+		snap.Services = append(snap.Services, s)
+		endpoints := rapid.SliceOfN(rapid.SampledFrom([]string{"10.42.1.1@worker1", "10.42.1.2@worker1", "!10.42.2.1@worker2", "10.42.2.2@worker2", "10.42.3.1@nowhere"}), 0, 4).Draw(rt, "endpoints")
+		snap.Slices = append(snap.Slices, slice(name, "=8080", endpoints...))
+	}
+	return snap
+}
+
+func checkState(rt *rapid.T, n Node) {
+	if err := v1.ValidateState(n.State); err != nil {
+		rt.Fatalf("%s would refuse its state: %v", n.Name, err)
+	}
+	seen := map[v1.Frontend]string{}
+	ranked := map[string]bool{}
+	for _, r := range n.State.Roles {
+		ranked[r.VIP.String()] = true
+	}
+	for _, s := range n.State.Services {
+		if err := v1.ValidateService(s); err != nil {
+			rt.Fatalf("%s would refuse %s: %v", n.Name, s.Name, err)
+		}
+		if other, double := seen[s.Frontend]; double {
+			rt.Fatalf("%s and %s both have %s", other, s.Name, s.Frontend)
+		}
+		seen[s.Frontend] = s.Name
+		if !ranked[s.VIP.String()] {
+			rt.Fatalf("%s serves %s without a rank for it", n.Name, s.VIP)
+		}
+	}
+}
+
+func jsonOf(rt *rapid.T, d Decision) string {
+	text, err := json.Marshal(d)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	return string(text)
+}

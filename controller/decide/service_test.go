@@ -1,0 +1,342 @@
+package decide
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/controller"
+	"github.com/weir-lb/weir/controller/ipam"
+)
+
+const (
+	good       = "Accepted=true/Valid Allocated=true/Assigned Reachable=true/EndpointsReady"
+	notReached = "Accepted=true/Valid Allocated=true/Assigned Reachable=false/"
+	refused    = "Allocated=false/NotAccepted"
+)
+
+// TestService decides on one service at a time in the article's cluster. Each
+// has a neighbour that must not notice.
+func TestService(t *testing.T) {
+	type world struct {
+		service *corev1.Service
+		slices  []*discoveryv1.EndpointSlice
+		nodes   []*corev1.Node // beside the article's
+		cfg     func(*controller.Config)
+		last    controller.Memory
+	}
+	onWorker1 := []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.2.5@worker1")}
+	for _, row := range []struct {
+		says       string
+		in         world
+		conditions string
+		message    string // part of the message of a false condition
+		frontends  []string
+	}{
+		// Modes and annotations.
+		{"no annotation: default mode, no probes", world{service: lb("a", ports("80:30080/TCP")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"--setLBMode and --monitor count where no annotation is",
+			world{service: lb("a", ports("80:30080/TCP")), slices: onWorker1,
+				cfg: func(c *controller.Config) { c.Mode, c.Monitor = v1.ModeOneArm, true }},
+			good, "", []string{"10.0.0.1:80/tcp onearm probed -> 192.168.80.101:30080 (default/a)"}},
+		{"annotations win over flags",
+			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/lbmode", "fullnat"), note("loxilb.io/liveness", "no")), slices: onWorker1,
+				cfg: func(c *controller.Config) { c.Mode, c.Monitor = v1.ModeOneArm, true }},
+			good, "", []string{"10.0.0.1:80/tcp fullnat -> 192.168.80.101:30080 (default/a)"}},
+		{"weir's own annotation wins over LoxiLB's, and its class is served",
+			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/lbmode", "nonsense"), note("weir-lb.io/lbmode", "onearm"),
+				spec(func(s *corev1.ServiceSpec) { c := ClassWeir; s.LoadBalancerClass = &c })), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp onearm -> 192.168.80.101:30080 (default/a)"}},
+		{"an unknown mode", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/lbmode", "fulnat")), slices: onWorker1},
+			"Accepted=false/UnknownMode " + refused, `loxilb.io/lbmode: unknown mode "fulnat"; use default, onearm or fullnat`, nil},
+		{"a mode of LoxiLB that is not served yet", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/lbmode", "dsr")), slices: onWorker1},
+			"Accepted=false/UnknownMode " + refused, "mode dsr is not served; use default", nil},
+		{"liveness that is neither yes nor no", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/liveness", "maybe")), slices: onWorker1},
+			"Accepted=false/InvalidAnnotation " + refused, `"maybe" is neither yes nor no`, nil},
+		{"annotations without effect are named and cost nothing",
+			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "hash"), note("loxilb.io/timeout", "60")), slices: onWorker1},
+			"Accepted=true/ValidWithIgnored Allocated=true/Assigned Reachable=true/EndpointsReady",
+			"", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"round robin is what there is, so asking for it is no warning",
+			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "rr")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+
+		// Ports.
+		{"several ports, one with two protocols",
+			world{service: lb("a", ports("53:30053/TCP", "53:30054/UDP", "443:30443/SCTP")),
+				slices: []*discoveryv1.EndpointSlice{slice("a", "p53=8053,p443=8443", "10.42.2.5@worker1")}},
+			good, "", []string{
+				"10.0.0.1:53/tcp default -> 192.168.80.101:30053 (default/a:p53)",
+				"10.0.0.1:53/udp default -> 192.168.80.101:30054 (default/a:p53)",
+				"10.0.0.1:443/sctp default -> 192.168.80.101:30443 (default/a:p443)"}},
+		{"no protocol means TCP, as in Kubernetes", world{service: lb("a", ports("80:30080/")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"an unknown protocol", world{service: lb("a", ports("80:30080/DCCP")), slices: onWorker1},
+			"Accepted=false/InvalidProtocol " + refused, `spec.ports[0].protocol: unknown protocol "DCCP"; use TCP, UDP or SCTP`, nil},
+		{"port 0 of the second port refuses the whole service", world{service: lb("a", ports("80:30080/TCP", "0:30081/TCP")), slices: onWorker1},
+			"Accepted=false/InvalidPort " + refused, "spec.ports[1].port: 0 is no port; use 1 to 65535", nil},
+		{"port 65536", world{service: lb("a", ports("65536:30080/TCP")), slices: onWorker1},
+			"Accepted=false/InvalidPort " + refused, "65536 is no port", nil},
+		{"no ports", world{service: lb("a"), slices: onWorker1},
+			"Accepted=false/InvalidPort " + refused, "spec.ports is empty", nil},
+		{"a port that is there twice", world{service: lb("a", ports("80:30080/TCP", "80:30081/TCP")), slices: onWorker1},
+			"Accepted=false/InvalidPort " + refused, "spec.ports[1]: 80/tcp is spec.ports[0] already", nil},
+		{"no node port", world{service: lb("a", ports("80:0/TCP")), slices: onWorker1},
+			"Accepted=false/NoNodePort " + refused, "set loxilb.io/usepodnetwork to yes", nil},
+
+		// Endpoints.
+		{"Local: the nodes that have pods, weighted by their number",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "10.42.3.1@worker2", "10.42.2.5@worker1", "10.42.2.6@worker1"), slice("a", "=8080", "10.42.2.7@worker1")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 x3, 192.168.80.102:30080 x1 (default/a)"}},
+		{"Local: equal numbers need no weights",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "10.42.3.1@worker2", "10.42.3.2@worker2", "10.42.2.5@worker1", "10.42.2.6@worker1")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080, 192.168.80.102:30080 (default/a)"}},
+		{"an endpoint that two slices name while it moves counts once",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "10.42.2.5@worker1", "10.42.3.1@worker2"), slice("a", "=8080", "10.42.2.5@worker1")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080, 192.168.80.102:30080 (default/a)"}},
+		{"an endpoint that is not ready counts for nothing",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "!10.42.2.5@worker1", "10.42.3.1@worker2")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.102:30080 (default/a)"}},
+		{"no ready endpoint: served without backends, so that clients are refused at once",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "!10.42.2.5@worker1")}},
+			notReached + "NoReadyEndpoints", "clients are refused until one is ready", []string{"10.0.0.1:80/tcp default ->  (default/a)"}},
+		{"a slice of another port name is not this port's",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{slice("a", "http=8080", "10.42.2.5@worker1")}},
+			notReached + "NoReadyEndpoints", `port 80/tcp (name "")`, []string{"10.0.0.1:80/tcp default ->  (default/a)"}},
+		{"one of two ports without endpoints is told",
+			world{service: lb("a", ports("80:30080/TCP", "81:30081/TCP")), slices: []*discoveryv1.EndpointSlice{slice("a", "p80=8080", "10.42.2.5@worker1")}},
+			notReached + "NoReadyEndpoints", "port 81/tcp", []string{
+				"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a:p80)", "10.0.0.1:81/tcp default ->  (default/a:p81)"}},
+		{"Local: a node that nobody knows",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.2.5@worker9")}},
+			notReached + "NoNodeAddress", `"worker9", but no such Node has an IPv4 InternalIP`, []string{"10.0.0.1:80/tcp default ->  (default/a)"}},
+		{"Cluster: every ready node without the exclusion label, masters too",
+			world{service: lb("a", ports("80:30080/TCP"), spec(cluster4)), slices: onWorker1, nodes: []*corev1.Node{
+				node("worker3", "192.168.80.103", func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionUnknown }),
+				node("worker4", "192.168.80.104", func(n *corev1.Node) { n.Labels = map[string]string{corev1.LabelNodeExcludeBalancers: ""} }),
+				node("worker5", "192.168.80.105", func(n *corev1.Node) { n.Status.Conditions = nil }),
+				node("worker6", "2001:db8::6"),
+			}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.10:30080, 192.168.80.11:30080, 192.168.80.101:30080, 192.168.80.102:30080, 192.168.80.105:30080 (default/a)"}},
+		{"Cluster: without any endpoint no node is asked",
+			world{service: lb("a", ports("80:30080/TCP"), spec(cluster4))},
+			notReached + "NoReadyEndpoints", "no EndpointSlice of the service", []string{"10.0.0.1:80/tcp default ->  (default/a)"}},
+		{"usepodnetwork: pod addresses and their ports, node ports not needed",
+			world{service: lb("a", ports("80:0/TCP"), note("loxilb.io/usepodnetwork", "yes")), slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "10.42.3.1@worker2", "10.42.2.5@worker1", "!10.42.2.6@worker1")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 10.42.2.5:8080, 10.42.3.1:8080 (default/a)"}},
+
+		// Addresses.
+		{"spec.loadBalancerIP", world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.LoadBalancerIP = "10.0.0.77" })), slices: onWorker1},
+			good, "", []string{"10.0.0.77:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"loxilb.io/staticIP", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/staticIP", "10.0.0.78")), slices: onWorker1},
+			good, "", []string{"10.0.0.78:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"two wishes that differ", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/staticIP", "10.0.0.78"),
+			spec(func(s *corev1.ServiceSpec) { s.LoadBalancerIP = "10.0.0.77" })), slices: onWorker1},
+			"Accepted=false/InvalidAddress " + refused, "keep one of them", nil},
+		{"a wish that is no address", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/staticIP", "10.0.0.300")), slices: onWorker1},
+			"Accepted=false/InvalidAddress " + refused, `loxilb.io/staticIP: "10.0.0.300" is no IPv4 address`, nil},
+		{"an address that another service has", world{service: lb("a", ports("9000:30080/TCP"), note("loxilb.io/staticIP", "10.0.0.200")), slices: onWorker1},
+			"Accepted=true/Valid Allocated=false/AddressInUse", "port 9000/tcp of 10.0.0.200 belongs to default/neighbour; use another port or address", nil},
+		{"an address outside of every pool", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/staticIP", "192.0.2.1")), slices: onWorker1},
+			"Accepted=true/Valid Allocated=false/AddressOutsidePools", "192.0.2.1 is in no pool; use one of defaultPool", nil},
+		{"poolSelect", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/poolSelect", "second")), slices: onWorker1},
+			good, "", []string{"10.9.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"a pool that does not exist", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/poolSelect", "third")), slices: onWorker1},
+			"Accepted=true/Valid Allocated=false/NoSuchPool", `"third"; use one of`, nil},
+		{"an exhausted pool", world{service: lb("a", ports("9000:30080/TCP"), note("loxilb.io/poolSelect", "tiny")), slices: onWorker1,
+			last: controller.Memory{Addresses: map[string]ipam.Hold{}}},
+			"Accepted=true/Valid Allocated=false/PoolExhausted", "add addresses with --cidrPools or remove a service", nil},
+		{"the address of the last decision is kept", world{service: lb("a", ports("80:30080/TCP")), slices: onWorker1,
+			last: controller.Memory{Addresses: map[string]ipam.Hold{"default/a": hold("10.0.0.66", 80)}}},
+			good, "", []string{"10.0.0.66:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"so is the address of a status", world{service: lb("a", ports("80:30080/TCP"), ingress("10.0.0.67", "")), slices: onWorker1},
+			good, "", []string{"10.0.0.67:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"and of a status that LoxiLB wrote", world{service: lb("a", ports("80:30080/TCP"), ingress("", "llb-10.0.0.68")), slices: onWorker1},
+			good, "", []string{"10.0.0.68:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"a service that went bad keeps its address for when it is mended, unserved",
+			world{service: lb("a", ports("0:30080/TCP")), slices: onWorker1,
+				last: controller.Memory{Addresses: map[string]ipam.Hold{"default/a": hold("10.0.0.66", 80)}}},
+			"Accepted=false/InvalidPort " + refused, "0 is no port", nil},
+
+		// What must not be ignored.
+		{"source ranges", world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} })), slices: onWorker1},
+			"Accepted=false/NotServed " + refused, "spec.loadBalancerSourceRanges is not served", nil},
+		{"IPv6 first", world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} })), slices: onWorker1},
+			"Accepted=false/NotServed " + refused, "use IPv4", nil},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			cfg := controller.Config{Pools: mustPools(t, "defaultPool=10.0.0.0/24,second=10.9.0.0/24,tiny=10.0.1.1/32"), SetRoles: true}
+			if row.in.cfg != nil {
+				row.in.cfg(&cfg)
+			}
+			// The neighbours were there first.
+			row.in.service.CreationTimestamp = metav1.NewTime(time.Date(2023, 10, 17, 0, 0, 0, 0, time.UTC))
+			snap := twoByTwo()
+			snap.Services = []*corev1.Service{
+				lb("neighbour", ports("9000:30900/TCP"), note("loxilb.io/staticIP", "10.0.0.200"), note("loxilb.io/lbmode", "onearm"), note("loxilb.io/liveness", "no")),
+				lb("tenant", ports("9000:30901/TCP"), note("loxilb.io/staticIP", "10.0.1.1"), note("loxilb.io/lbmode", "onearm"), note("loxilb.io/liveness", "no")),
+				row.in.service,
+			}
+			snap.Nodes = append(snap.Nodes, row.in.nodes...)
+			snap.Slices = append(snap.Slices, slice("neighbour", "=9000", "10.42.2.9@worker2"), slice("tenant", "=9000", "10.42.2.8@worker2"))
+			snap.Slices = append(snap.Slices, row.in.slices...)
+
+			d := Decide(snap, cfg, row.in.last)
+
+			s := serviceOf(t, d, "a")
+			if got := printConditions(s); got != row.conditions {
+				t.Errorf("conditions\ngot  %s\nwant %s", got, row.conditions)
+			}
+			if row.message != "" && !slices.ContainsFunc(s.Conditions, func(c v1.Condition) bool { return !c.Status && strings.Contains(c.Message, row.message) }) {
+				t.Errorf("no false condition says %q:\n%+v", row.message, s.Conditions)
+			}
+			others := []string{
+				"10.0.0.200:9000/tcp onearm -> 192.168.80.102:30900 (default/neighbour)",
+				"10.0.1.1:9000/tcp onearm -> 192.168.80.102:30901 (default/tenant)",
+			}
+			var own, rest []string
+			for _, line := range printFrontends(nodeOf(t, d, "master1").State.Services) {
+				if strings.Contains(line, "(default/a") {
+					own = append(own, line)
+				} else {
+					rest = append(rest, line)
+				}
+			}
+			if diff := cmp.Diff(row.frontends, own); diff != "" {
+				t.Errorf("frontends (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(others, rest); diff != "" {
+				t.Errorf("the neighbours noticed (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(nodeOf(t, d, "master1").State.Services, nodeOf(t, d, "master2").State.Services, compareAddrs); diff != "" {
+				t.Errorf("master2 serves something else than master1:\n%s", diff)
+			}
+		})
+	}
+}
+
+var compareAddrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+func hold(address string, port uint16) ipam.Hold {
+	return ipam.Hold{Address: netip.MustParseAddr(address), Ports: []ipam.Port{{Number: port, Protocol: v1.TCP}}}
+}
+
+func ingress(ip, host string) func(*corev1.Service) {
+	return func(s *corev1.Service) {
+		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: ip, Hostname: host}}
+	}
+}
+
+func TestServicesOfOthersAreIgnored(t *testing.T) {
+	foreign := "metallb.io/metallb"
+	snap := twoByTwo()
+	snap.Services = []*corev1.Service{
+		lb("other-class", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.LoadBalancerClass = &foreign })),
+		lb("no-class", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.LoadBalancerClass = nil })),
+		lb("cluster-ip", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeClusterIP })),
+	}
+	d := Decide(snap, articleConfig(t), controller.Memory{})
+	if len(d.Services) != 0 || len(nodeOf(t, d, "master1").State.Services) != 0 {
+		t.Errorf("got %+v, want no service", d.Services)
+	}
+}
+
+// A service that is edited into a neighbour's port must not push it out.
+func TestTakenPortGoesToWhoHasIt(t *testing.T) {
+	snap := twoByTwo()
+	snap.Services = []*corev1.Service{lb("a", ports("80:30080/TCP")), lb("b", ports("81:30081/TCP"))}
+	first := Decide(snap, articleConfig(t), controller.Memory{})
+	snap.Services = []*corev1.Service{lb("a", ports("81:30080/TCP")), lb("b", ports("81:30081/TCP"))}
+	second := Decide(snap, articleConfig(t), first.Memory)
+	if got := serviceOf(t, second, "b").ExternalIPs[0].String(); got != "123.123.123.1" {
+		t.Errorf("b moved to %s", got)
+	}
+	if got := serviceOf(t, second, "a").ExternalIPs[0].String(); got != "123.123.123.2" {
+		t.Errorf("a has %s, want the next address", got)
+	}
+}
+
+func TestOlderServiceWinsTheLastAddress(t *testing.T) {
+	at := func(hour int) func(*corev1.Service) {
+		return func(s *corev1.Service) {
+			s.CreationTimestamp = metav1.NewTime(time.Date(2023, 10, 17, hour, 0, 0, 0, time.UTC))
+		}
+	}
+	cfg := articleConfig(t)
+	cfg.Pools = mustPools(t, "10.0.0.1/32")
+	snap := twoByTwo()
+	snap.Services = []*corev1.Service{lb("a", ports("80:30080/TCP"), at(9)), lb("b", ports("80:30081/TCP"), at(8))}
+	d := Decide(snap, cfg, controller.Memory{})
+	if got := printConditions(serviceOf(t, d, "b")); !strings.Contains(got, "Assigned") {
+		t.Errorf("the older service has %s", got)
+	}
+	if got := printConditions(serviceOf(t, d, "a")); !strings.Contains(got, "PoolExhausted") {
+		t.Errorf("the younger service has %s", got)
+	}
+}
+
+// What a service holds that a broken manifest hides is not given away.
+func TestIncompleteSnapshotKeepsAddresses(t *testing.T) {
+	last := controller.Memory{Addresses: map[string]ipam.Hold{"default/hidden": hold("123.123.123.1", 80)}}
+	for incomplete, want := range map[bool]string{true: "123.123.123.2", false: "123.123.123.1"} {
+		snap := twoByTwo()
+		snap.Services = []*corev1.Service{lb("a", ports("80:30080/TCP"))}
+		snap.Incomplete = incomplete
+		d := Decide(snap, articleConfig(t), last)
+		if got := serviceOf(t, d, "a").ExternalIPs[0].String(); got != want {
+			t.Errorf("incomplete %t: a has %s, want %s", incomplete, got, want)
+		}
+		if _, kept := d.Memory.Addresses["default/hidden"]; kept != incomplete {
+			t.Errorf("incomplete %t: the hidden service's hold is kept: %t", incomplete, kept)
+		}
+	}
+}
+
+func TestTooManyEndpoints(t *testing.T) {
+	s := slice("a", "=8080")
+	for i := range v1.MaxBackends + 1 {
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)}).String()}})
+	}
+	snap := twoByTwo()
+	snap.Services = []*corev1.Service{lb("a", ports("80:0/TCP"), note("loxilb.io/usepodnetwork", "yes"))}
+	snap.Slices = append(snap.Slices, s)
+	d := Decide(snap, articleConfig(t), controller.Memory{})
+	if got := printConditions(serviceOf(t, d, "a")); !strings.HasPrefix(got, "Accepted=false/TooManyEndpoints") {
+		t.Errorf("got %s", got)
+	}
+	if got := nodeOf(t, d, "master1").State.Services; len(got) != 0 {
+		t.Errorf("got %v, want nothing half programmed", printFrontends(got))
+	}
+}
+
+func TestWeights(t *testing.T) {
+	for _, row := range []struct {
+		counts []int
+		want   []uint16
+	}{
+		{nil, []uint16{}},
+		{[]int{7}, []uint16{0}},
+		{[]int{4, 4}, []uint16{0, 0}},
+		{[]int{2, 4, 6}, []uint16{1, 2, 3}},
+		{[]int{1, 100}, []uint16{1, 100}},
+		{[]int{1, 1000, 500}, []uint16{1, 100, 50}},
+		{[]int{999, 1000}, []uint16{100, 100}},
+	} {
+		if got := weights(row.counts); !slices.Equal(got, row.want) {
+			t.Errorf("weights(%v) = %v, want %v", row.counts, got, row.want)
+		}
+	}
+}
