@@ -20,8 +20,7 @@ import (
 type Maps struct {
 	vips, services, slots, backends *ebpf.Map
 	devices, counters, config       *ebpf.Map
-	// Flows and FlowsNew are read and swept by package flow.
-	Flows, FlowsNew *ebpf.Map
+	flows, flowsNew                 *ebpf.Map
 }
 
 // New finds the maps by their names in a loaded collection, which stays the
@@ -36,7 +35,7 @@ func New(loaded map[string]*ebpf.Map) (*Maps, error) {
 		vips: loaded[bpf.MapVIPs], services: loaded[bpf.MapServices],
 		slots: loaded[bpf.MapSlots], backends: loaded[bpf.MapBackends],
 		devices: loaded[bpf.MapDevices], counters: loaded[bpf.MapCounters], config: loaded[bpf.MapConfig],
-		Flows: loaded[bpf.MapFlows], FlowsNew: loaded[bpf.MapFlowsNew],
+		flows: loaded[bpf.MapFlows], flowsNew: loaded[bpf.MapFlowsNew],
 	}, nil
 }
 

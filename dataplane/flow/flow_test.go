@@ -1,0 +1,225 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/bpf"
+	"github.com/weir-lb/weir/dataplane/maps"
+)
+
+// memory is both tables. touch runs before each second look at an entry, as
+// a packet would between listing and removal.
+type memory struct {
+	tables  [2]map[bpf.FlowKey]bpf.Flow
+	touch   func(bpf.FlowKey)
+	deleted []string
+}
+
+func newMemory() *memory {
+	return &memory{tables: [2]map[bpf.FlowKey]bpf.Flow{{}, {}}}
+}
+
+func (m *memory) EachFlow(t maps.FlowTable, f func(bpf.FlowKey, bpf.Flow)) error {
+	for k, v := range m.tables[t] {
+		f(k, v)
+	}
+	return nil
+}
+
+func (m *memory) Flow(t maps.FlowTable, k bpf.FlowKey) (bpf.Flow, bool, error) {
+	if m.touch != nil {
+		m.touch(k)
+	}
+	f, ok := m.tables[t][k]
+	return f, ok, nil
+}
+
+func (m *memory) DeleteFlow(t maps.FlowTable, k bpf.FlowKey) error {
+	m.deleted = append(m.deleted, maps.FlowIn(k, m.tables[t][k]).Direction)
+	delete(m.tables[t], k)
+	return nil
+}
+
+// hz and now of the tests: one tick a millisecond, about to wrap.
+const (
+	hz  = 1000
+	now = uint32(5)
+)
+
+type ticks struct{}
+
+func (ticks) Now(context.Context) (Instant, error) { return Instant{jiffies: now, hz: hz}, nil }
+
+var (
+	client  = netip.MustParseAddrPort("198.51.100.1:40000")
+	vip     = netip.MustParseAddrPort("192.0.2.1:80")
+	backend = netip.MustParseAddrPort("10.0.0.1:8080")
+	source  = netip.MustParseAddrPort("192.0.2.1:41000")
+)
+
+// connection puts both directions into a table, idle for so long.
+func (m *memory) connection(t maps.FlowTable, protocol v1.Protocol, state uint8, forward, reply time.Duration) (bpf.FlowKey, bpf.FlowKey) {
+	key := bpf.FlowKey{
+		Saddr: bpf.Addr(client.Addr()), Sport: bpf.Port(client.Port()),
+		Daddr: bpf.Addr(vip.Addr()), Dport: bpf.Port(vip.Port()), Proto: protocol.Number(),
+	}
+	seen := func(idle time.Duration) uint32 { return now - uint32(idle.Milliseconds()) }
+	there := bpf.Flow{
+		Saddr: bpf.Addr(source.Addr()), Sport: bpf.Port(source.Port()),
+		Daddr: bpf.Addr(backend.Addr()), Dport: bpf.Port(backend.Port()),
+		State: state, Service: 3, Backend: 7, LastSeen: seen(forward), Packets: 2, Bytes: 300,
+	}
+	back := bpf.Flow{
+		Saddr: key.Daddr, Sport: key.Dport, Daddr: key.Saddr, Dport: key.Sport,
+		State: state, Flags: bpf.FlowReply, Service: 3, Backend: 7, LastSeen: seen(reply), Packets: 1, Bytes: 100,
+	}
+	pair := maps.PairKey(key, there)
+	m.tables[t][key], m.tables[t][pair] = there, back
+	return key, pair
+}
+
+func TestSweep(t *testing.T) {
+	tests := []struct {
+		name           string
+		table          maps.FlowTable
+		protocol       v1.Protocol
+		state          uint8
+		forward, reply time.Duration
+		left           int // entries
+	}{
+		{"TCP sleeps for two hours", maps.Established, v1.TCP, bpf.FlowEstablished, 2 * time.Hour, 2 * time.Hour, 2},
+		{"TCP goes when its keepalive is overdue", maps.Established, v1.TCP, bpf.FlowEstablished, 2*time.Hour + 5*time.Minute, 2*time.Hour + 5*time.Minute, 0},
+		{"the other direction keeps it", maps.Established, v1.TCP, bpf.FlowEstablished, 3 * time.Hour, time.Second, 2},
+		{"one direction only downloads", maps.Established, v1.UDP, bpf.FlowEstablished, 0, time.Hour, 2},
+		{"closed TCP waits", maps.Established, v1.TCP, bpf.FlowClosing, 50 * time.Second, 50 * time.Second, 2},
+		{"closed TCP goes", maps.Established, v1.TCP, bpf.FlowClosing, 61 * time.Second, 61 * time.Second, 0},
+		{"a SYN waits for its answer", maps.HalfOpen, v1.TCP, bpf.FlowHalfOpen, 29 * time.Second, 29 * time.Second, 2},
+		{"a SYN nobody answered goes", maps.HalfOpen, v1.TCP, bpf.FlowHalfOpen, 31 * time.Second, 31 * time.Second, 0},
+		{"a repeated SYN keeps its flow", maps.HalfOpen, v1.TCP, bpf.FlowHalfOpen, time.Second, 31 * time.Second, 2},
+		{"what has moved to flows goes soon", maps.HalfOpen, v1.TCP, bpf.FlowEstablished, 11 * time.Second, 11 * time.Second, 0},
+		{"UDP goes after five minutes", maps.Established, v1.UDP, bpf.FlowEstablished, 5*time.Minute + time.Second, 5*time.Minute + time.Second, 0},
+		{"SCTP lives between heartbeats", maps.Established, v1.SCTP, bpf.FlowEstablished, 200 * time.Second, 200 * time.Second, 2},
+		{"SCTP goes without heartbeats", maps.Established, v1.SCTP, bpf.FlowEstablished, 211 * time.Second, 211 * time.Second, 0},
+		{"seen after the clock was read", maps.Established, v1.UDP, bpf.FlowEstablished, -time.Second, -time.Second, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMemory()
+			m.connection(tt.table, tt.protocol, tt.state, tt.forward, tt.reply)
+			started := time.Unix(1, 0)
+			swept, err := New(m, ticks{}).Sweep(t.Context(), started)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(m.tables[tt.table]); got != tt.left {
+				t.Errorf("%d entries are left, want %d", got, tt.left)
+			}
+			if tt.left == 0 && !slices.Equal(m.deleted, []string{"forward", "reply"}) {
+				t.Errorf("deleted %v, want the client's entry first", m.deleted)
+			}
+			if s := swept.Scan; !s.Started.Equal(started) || !s.Backends[7] || !s.Services[3] {
+				t.Errorf("scan %+v, want backend 7 and service 3", s)
+			}
+		})
+	}
+}
+
+// Between listing and removal the key has become a fresh connection's.
+func TestSweepLooksAgain(t *testing.T) {
+	m := newMemory()
+	key, pair := m.connection(maps.Established, v1.TCP, bpf.FlowClosing, time.Hour, time.Hour)
+	m.touch = func(bpf.FlowKey) {
+		for _, k := range []bpf.FlowKey{key, pair} {
+			f := m.tables[maps.Established][k]
+			f.LastSeen, f.State = now, bpf.FlowEstablished
+			m.tables[maps.Established][k] = f
+		}
+	}
+	swept, err := New(m, ticks{}).Sweep(t.Context(), time.Unix(1, 0))
+	if err != nil || swept.Removed != 0 || len(m.tables[maps.Established]) != 2 {
+		t.Errorf("removed %d, err %v, left %d", swept.Removed, err, len(m.tables[maps.Established]))
+	}
+}
+
+// The reply tuple of a dead half is another connection's: that one stays.
+func TestSweepLeavesAnotherConnectionsPair(t *testing.T) {
+	m := newMemory()
+	_, pair := m.connection(maps.Established, v1.TCP, bpf.FlowClosing, time.Hour, time.Hour)
+	other := m.tables[maps.Established][pair]
+	other.Dport, other.LastSeen, other.State = bpf.Port(50000), now, bpf.FlowEstablished
+	m.tables[maps.Established][pair] = other
+	if _, err := New(m, ticks{}).Sweep(t.Context(), time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := m.tables[maps.Established][pair]; !ok || len(m.tables[maps.Established]) != 1 {
+		t.Errorf("left are %v, want only the other connection's entry", m.tables[maps.Established])
+	}
+}
+
+func TestReadSpeaksAddressesAndCountsAMovedFlowOnce(t *testing.T) {
+	m := newMemory()
+	m.connection(maps.HalfOpen, v1.TCP, bpf.FlowEstablished, time.Second, time.Second)
+	m.connection(maps.Established, v1.TCP, bpf.FlowEstablished, 1500*time.Millisecond, time.Second)
+	entries, err := New(m, ticks{}).Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []v1.Flow
+	for _, e := range entries {
+		got = append(got, e.API())
+	}
+	slices.SortFunc(got, func(a, b v1.Flow) int { return strings.Compare(a.Direction, b.Direction) })
+	want := []v1.Flow{
+		{
+			Protocol: v1.TCP, Source: client, Destination: vip, NewSource: source, NewDestination: backend,
+			Direction: "forward", State: "established", Packets: 2, Bytes: 300, IdleTime: 1500 * time.Millisecond,
+		},
+		{
+			Protocol: v1.TCP, Source: backend, Destination: source, NewSource: vip, NewDestination: client,
+			Direction: "reply", State: "established", Packets: 1, Bytes: 100, IdleTime: time.Second,
+		},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		t.Errorf("flows (-want +got):\n%s", diff)
+	}
+}
+
+func TestReadLeavesOutRestsOfEndedFlows(t *testing.T) {
+	m := newMemory()
+	m.connection(maps.HalfOpen, v1.TCP, bpf.FlowEstablished, 0, 0) // moved, and ended since
+	entries, err := New(m, ticks{}).Read(t.Context())
+	if err != nil || len(entries) != 0 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	m.connection(maps.HalfOpen, v1.TCP, bpf.FlowHalfOpen, 0, 0)
+	if entries, _ = New(m, ticks{}).Read(t.Context()); len(entries) != 2 {
+		t.Errorf("half-open flows: %v", entries)
+	}
+}
+
+func TestSinceWrapsAround(t *testing.T) {
+	for _, tt := range []struct {
+		now, seen uint32
+		want      time.Duration
+	}{
+		{100, 50, 200 * time.Millisecond},
+		{10, ^uint32(0) - 9, 80 * time.Millisecond},
+		{10, 12, 0},
+	} {
+		t.Run(fmt.Sprint(tt.now, tt.seen), func(t *testing.T) {
+			if got := (Instant{jiffies: tt.now, hz: 250}).Since(tt.seen); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
