@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -168,7 +167,7 @@ func TestBGPWithoutASpeakerIsACondition(t *testing.T) {
 
 func TestRunEndsWhenAPartFails(t *testing.T) {
 	broken := errors.New("netlink is gone")
-	n := New(Options{Dataplane: &recorder{stopped: broken}, Speaker: speaker{&recorder{}}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	n := New(Options{Dataplane: &recorder{stopped: broken}, Speaker: speaker{&recorder{}}, Log: slog.New(slog.DiscardHandler)})
 	err := n.Run(context.Background())
 	if !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), "run dataplane: ") {
 		t.Errorf("got %v, want that of the dataplane", err)

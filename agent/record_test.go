@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -126,7 +125,7 @@ func (s speaker) Status(context.Context) (*v1.BGPStatus, error) {
 func start(t *testing.T, o Options) *Node {
 	t.Helper()
 	o.Name, o.Version = "master1", "v0"
-	o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	o.Log = slog.New(slog.DiscardHandler)
 	if o.RetryMin == 0 {
 		o.RetryMin, o.RetryMax = time.Millisecond, 4*time.Millisecond
 	}

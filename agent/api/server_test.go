@@ -36,7 +36,7 @@ func (d dataplane) Counters(context.Context) (v1.Counters, error) {
 }
 func (d dataplane) Interfaces() []v1.Interface { return nil }
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 func newServer(d dataplane, limits Limits) *Server {
 	node := agent.New(agent.Options{Name: "master1", Version: "v0", Dataplane: d, Log: quiet})
@@ -182,17 +182,26 @@ func serve(t *testing.T, limits Limits) (addr string, stop func()) {
 	return l.Addr().String(), stop
 }
 
-// raw writes text to addr and returns the answer's status, 0 when the
-// connection ends without one.
-func raw(t *testing.T, addr, text string) int {
+// dial connects for 5 s at most.
+func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
-	io.WriteString(conn, text)
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// raw writes text to addr and returns the answer's status, 0 when the
+// connection ends without one.
+func raw(t *testing.T, addr, text string) int {
+	t.Helper()
+	conn := dial(t, addr)
+	fmt.Fprint(conn, text)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
@@ -255,12 +264,7 @@ func must[T any](v T, err error) T {
 
 func TestShutdownLetsARequestFinish(t *testing.T) {
 	addr, stop := serve(t, DefaultLimits)
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	conn := dial(t, addr)
 	text := body(1, goodService)
 	// 100-continue tells that the handler reads the body now.
 	fmt.Fprintf(conn, "PUT /v1/state/controller HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(text))
@@ -268,11 +272,13 @@ func TestShutdownLetsARequestFinish(t *testing.T) {
 	if line, err := answer.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
 		t.Fatalf("got %q, %v", line, err)
 	}
-	answer.ReadString('\n')
+	if line, err := answer.ReadString('\n'); err != nil || strings.TrimSpace(line) != "" {
+		t.Fatalf("got %q, %v after the status line", line, err)
+	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); stop() }()
 	waitClosed(t, addr)
-	io.WriteString(conn, text)
+	fmt.Fprint(conn, text)
 	resp, err := http.ReadResponse(answer, nil)
 	if err != nil {
 		t.Fatal(err)

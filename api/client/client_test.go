@@ -5,8 +5,9 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -59,7 +60,9 @@ func TestPutStateSendsJSON(t *testing.T) {
 			r.URL.Path != "/v1/state/controller" || r.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("got %s %s %s %s, %v", r.Method, r.URL, r.Header, body, err)
 		}
-		json.NewEncoder(w).Encode(v1.OwnerStatus{Owner: "controller", Desired: got.Generation})
+		if err := json.NewEncoder(w).Encode(v1.OwnerStatus{Owner: "controller", Desired: got.Generation}); err != nil {
+			t.Error(err)
+		}
 	})
 	got, err := c.PutState(context.Background(), "controller", want)
 	if err != nil || got.Desired != want.Generation {
@@ -85,7 +88,7 @@ func TestEachReadHasItsPath(t *testing.T) {
 		var asked string
 		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			asked = r.Method + " " + r.URL.Path
-			io.WriteString(w, "null")
+			fmt.Fprint(w, "null")
 		})
 		if err := read(c); err != nil || asked != "GET "+path {
 			t.Errorf("%s: asked %s, %v", path, asked, err)
@@ -95,7 +98,7 @@ func TestEachReadHasItsPath(t *testing.T) {
 
 func TestANewerServerIsUnderstood(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"node": "master1", "later": {"x": 1}}`)
+		fmt.Fprint(w, `{"node": "master1", "later": {"x": 1}}`)
 	})
 	if o, err := c.Observed(context.Background()); err != nil || o.Node != "master1" {
 		t.Errorf("got %+v, %v", o, err)
@@ -106,7 +109,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	answer := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
-			io.WriteString(w, body)
+			fmt.Fprint(w, body)
 		}
 	}
 	rows := []struct {
@@ -202,10 +205,10 @@ func TestNewRefusesHalfAnAddress(t *testing.T) {
 // TestTLS uses the certificate of httptest for both ends.
 func TestTLS(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, `{"status":"`+r.TLS.PeerCertificates[0].Subject.Organization[0]+`"}`)
+		fmt.Fprint(w, `{"status":"`+r.TLS.PeerCertificates[0].Subject.Organization[0]+`"}`)
 	}))
 	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	files := writeCertificate(t, s.TLS.Certificates[0])

@@ -41,8 +41,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 func newCommand(stderr io.Writer) *cobra.Command {
 	var c config
 	cmd := &cobra.Command{
-		Use:           "weir",
-		Short:         "Service load balancer node: eBPF forwards, BGP announces",
+		Use:   "weir",
+		Short: "Service load balancer node: eBPF forwards, BGP announces",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.NoArgs(cmd, args); err != nil {
 				return fmt.Errorf("%w; %w", err, errUsage)

@@ -105,7 +105,7 @@ func TestPeerServes(t *testing.T) {
 	c := parse(t, "--peer", "--socket="+socket, "--listen=127.0.0.1:0", "--node-name=worker1", "--gobgp-api=")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	done := make(chan error, 1)
 	go func() { done <- serve(ctx, c, log) }()
 

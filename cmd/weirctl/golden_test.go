@@ -40,7 +40,9 @@ func daemon(t *testing.T, answers map[string]any) string {
 			w.WriteHeader(http.StatusNotFound)
 			v = v1.Error{Message: "nothing at " + r.URL.Path}
 		}
-		json.NewEncoder(w).Encode(v)
+		if err := json.NewEncoder(w).Encode(v); err != nil {
+			t.Error(err)
+		}
 	}))
 	s.Listener.Close()
 	s.Listener = l

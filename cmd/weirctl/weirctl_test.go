@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -58,7 +59,7 @@ func TestExitCodes(t *testing.T) {
 		}
 		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
-			json.NewEncoder(w).Encode(v1.Error{Message: "told so"})
+			fmt.Fprint(w, `{"error": "told so"}`)
 		}))
 		s.Listener.Close()
 		s.Listener = l
