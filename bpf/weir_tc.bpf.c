@@ -1,6 +1,8 @@
-//go:build ignore
-
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// clang-format off
+//go:build ignore
+// clang-format on
+
 #include "lib/tc.h"
 
 #include "lib/enums.h"

@@ -74,8 +74,8 @@ static __always_inline void creation_set_port(struct creation *creation, __be16 
 	struct flow *flow = &creation->flow;
 
 	flow->sport = port;
-	flow->csum_port = csum_normal(csum_delta16(key->sport, port) +
-				      csum_delta16(key->dport, flow->dport));
+	flow->csum_port =
+		csum_normal(csum_delta16(key->sport, port) + csum_delta16(key->dport, flow->dport));
 	flow_pair_key(flow, key->proto, &creation->reply_key);
 	flow_reverse(key, flow, &creation->reply);
 }

@@ -30,8 +30,8 @@ static __always_inline bool halfopen_confirm(const struct flow_key *key, const s
  * there can rely on the other. The entries in flows_new stay: a CPU that missed in
  * flows just before must still find them. NULL: see verdict.
  */
-static __always_inline struct flow *halfopen_promote(const struct flow_key *key,
-						     struct flow *reply, enum counter *verdict)
+static __always_inline struct flow *halfopen_promote(const struct flow_key *key, struct flow *reply,
+						     enum counter *verdict)
 {
 	struct flow established = *reply, forward;
 	struct flow_key client;

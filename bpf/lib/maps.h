@@ -8,13 +8,13 @@
 
 #include "lib/types.h"
 
-#define MAX_VIPS 4096
+#define MAX_VIPS     4096
 #define MAX_SERVICES 16384
 #define MAX_BACKENDS 131072
-#define MAX_SLOTS 1048576
-#define MAX_FLOWS 1048576 /* default; the loader may resize flows and flows_new */
+#define MAX_SLOTS    1048576
+#define MAX_FLOWS    1048576 /* default; the loader may resize flows and flows_new */
 #define MAX_NEXTHOPS 4096
-#define MAX_DEVICES 1024
+#define MAX_DEVICES  1024
 #define MAX_COUNTERS 64 /* for each hook */
 
 /* VIP -> flags and source ports. Written by Go. */

@@ -37,9 +37,10 @@ static __always_inline const struct nexthop *nexthop_cached(const struct flow *f
  */
 static __always_inline __u64 nexthop_claim(const struct nexthop *hop)
 {
-	__u64 mac = *(const word_t *)hop->dmac;
+	__u64 low = *(const word_t *)hop->dmac;
+	__u64 high = *(const __u16 *)(hop->dmac + 4);
+	__u64 mac = low | high << 32 | (__u64)hop->mtu << 48;
 
-	mac |= (__u64)*(const __u16 *)(hop->dmac + 4) << 32 | (__u64)hop->mtu << 48;
 	mac = (mac ^ (__u64)hop->ifindex * 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9;
 	return (mac ^ mac >> 31) ?: 1;
 }

@@ -15,18 +15,18 @@
 
 #include "lib/sctp.h"
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define IP_FRAGMENT_MASK bpf_htons(0x3fff) /* more fragments, offset */
-#define IP_OFFSET_MASK bpf_htons(0x1fff)
+#define IP_OFFSET_MASK	 bpf_htons(0x1fff)
 
 #define MAX_L4_OFFSET (ETH_HLEN + 60)
-#define HEADERS (MAX_L4_OFFSET + 20) /* bytes that parse and rewrite look at */
+#define HEADERS	      (MAX_L4_OFFSET + 20) /* bytes that parse and rewrite look at */
 
 /* linux/icmp.h needs the C library's headers. RFC 792. */
 #define ICMP_ECHOREPLY 0
-#define ICMP_ECHO 8
+#define ICMP_ECHO      8
 
 struct icmphdr {
 	__u8 type;
@@ -50,17 +50,17 @@ enum shape {
 
 /* What a packet says of its connection; data say nothing. */
 enum signal {
-	SIGNAL_FIRST = 1 << 0, /* SYN, INIT: opens a connection */
-	SIGNAL_FIN = 1 << 1,   /* FIN: its sender has closed */
-	SIGNAL_RESET = 1 << 2, /* RST, ABORT, SHUTDOWN COMPLETE: it is over */
+	SIGNAL_FIRST = 1 << 0,	   /* SYN, INIT: opens a connection */
+	SIGNAL_FIN = 1 << 1,	   /* FIN: its sender has closed */
+	SIGNAL_RESET = 1 << 2,	   /* RST, ABORT, SHUTDOWN COMPLETE: it is over */
 	SIGNAL_ADDRESSES = 1 << 3, /* INIT, INIT ACK: may list addresses */
 };
 
 struct packet {
 	struct flow_key key;
-	__u32 length;	/* IP total length in bytes; Ethernet padding is not in it */
-	__u32 l4;	/* offset of the layer 4 header in the frame */
-	__u32 headers;	/* bytes of the IP and layer 4 headers */
+	__u32 length;  /* IP total length in bytes; Ethernet padding is not in it */
+	__u32 l4;      /* offset of the layer 4 header in the frame */
+	__u32 headers; /* bytes of the IP and layer 4 headers */
 	__u8 ttl;
 	__u8 tos;
 	__u8 signals; /* enum signal */

@@ -56,8 +56,7 @@ static __always_inline bool is_unicast(__be32 addr)
 /* A VIP is nobody's own address: what claims to come from one is forged. */
 static __always_inline bool is_spoofed(const struct packet *packet)
 {
-	return !is_unicast(packet->key.saddr) ||
-	       bpf_map_lookup_elem(&vips, &packet->key.saddr);
+	return !is_unicast(packet->key.saddr) || bpf_map_lookup_elem(&vips, &packet->key.saddr);
 }
 
 static __noinline int answer_echo(ctx_t *ctx, const struct packet *packet)

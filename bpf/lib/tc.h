@@ -12,7 +12,7 @@
 
 typedef struct __sk_buff ctx_t;
 
-#define HOOK HOOK_TC
+#define HOOK	 HOOK_TC
 #define CTX_PASS TC_ACT_OK
 #define CTX_DROP TC_ACT_SHOT
 

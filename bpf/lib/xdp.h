@@ -12,7 +12,7 @@
 
 typedef struct xdp_md ctx_t;
 
-#define HOOK HOOK_XDP
+#define HOOK	 HOOK_XDP
 #define CTX_PASS XDP_PASS
 #define CTX_DROP XDP_DROP
 

@@ -1,6 +1,7 @@
 package packettest
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -58,6 +59,15 @@ func nicByName(name string) *nic {
 		}
 	}
 	panic("no such device: " + name)
+}
+
+func nicWithMAC(mac net.HardwareAddr) *nic {
+	for _, n := range nics {
+		if bytes.Equal(n.mac(), mac) {
+			return n
+		}
+	}
+	panic("no device has MAC " + mac.String())
 }
 
 // nicTowards returns the device of a neighbour's network.

@@ -85,7 +85,7 @@ func (w *world) check(t *testing.T, r *row, hook bpf.Hook) {
 		t.Fatal(err)
 	}
 	frame := r.frame()
-	verdict, got, err := w.run(hook, r.device(), frame, r.gso)
+	verdict, got, err := w.runRow(r, hook, frame)
 	if err != nil {
 		t.Fatalf("run program: %v", err)
 	}
@@ -108,6 +108,13 @@ func (w *world) check(t *testing.T, r *row, hook bpf.Hook) {
 	}
 	w.audit(t, hook, 1)
 	w.checkEntries(t, r, want.counter == bpf.CounterForwarded, frame)
+}
+
+func (w *world) runRow(r *row, hook bpf.Hook, frame []byte) (verdict uint32, out []byte, err error) {
+	if hook == bpf.HookTC && len(frame) > maxLinear && r.out != nil {
+		return w.runOnWire(r.device(), nicWithMAC(r.out.smac), frame)
+	}
+	return w.run(hook, r.device(), frame, r.gso)
 }
 
 type expectation struct {
