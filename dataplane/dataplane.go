@@ -1,0 +1,116 @@
+package dataplane
+
+import (
+	"errors"
+	"io"
+	"regexp"
+	"sync"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/dataplane/flow"
+	"github.com/weir-lb/weir/dataplane/hook"
+	"github.com/weir-lb/weir/dataplane/loader"
+	"github.com/weir-lb/weir/dataplane/maps"
+	"github.com/weir-lb/weir/dataplane/nexthop"
+	"github.com/weir-lb/weir/dataplane/plan"
+)
+
+// Options for New. The zero value serves on all of the node's own interfaces.
+type Options struct {
+	// Hook is where packets are taken: "auto", "xdp" or "tc" (hook.Choice).
+	// Optional; empty means "auto".
+	Hook string
+	// Blacklist and Whitelist match names of interfaces to leave alone, and
+	// of the only ones to use. Optional; without both, container networks
+	// are left alone.
+	Blacklist, Whitelist *regexp.Regexp
+	// MaxFlows is the size of the flow table in entries, two for each
+	// connection: 4096 to 16777216. Optional; zero means 1048576.
+	MaxFlows uint32
+}
+
+// Dataplane serves in the network namespace of the process. Its methods are
+// safe for concurrent use.
+type Dataplane struct {
+	loaded *loader.Loaded
+	maps   *maps.Maps
+	hooks  *hook.Hooks
+	keeper *nexthop.Keeper
+	flows  *flow.Table
+
+	mu     sync.Mutex
+	closed bool
+	state  *plan.State
+	// desired is what Apply got last, with what nexthop knows of it.
+	desired plan.Desired
+	// outcome of each desired service, in the same order.
+	outcome []outcome
+	// scan is what the last sweep saw.
+	scan plan.Scan
+	// again says that something failed or had no room and is tried again.
+	again bool
+}
+
+// New loads the programs and attaches them. The caller runs Run, and Close
+// when that has ended. When New fails nothing stays behind; Preflight tells
+// beforehand why it would. Requires at least Linux 6.1.
+func New(o Options) (*Dataplane, error) {
+	choice, err := hook.ParseChoice(o.Hook)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dataplane{state: plan.NewState()}
+	if err := d.open(o, choice); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// open attaches last: until then nothing has touched a packet.
+func (d *Dataplane) open(o Options, choice hook.Choice) error {
+	var err error
+	if d.loaded, err = loader.Load(loader.Options{MaxFlows: o.MaxFlows, WithoutXDP: choice == hook.TC}); err != nil {
+		return err
+	}
+	if d.maps, err = maps.New(d.loaded.Maps); err != nil {
+		return err
+	}
+	clock, err := flow.NewClock(d.loaded.Clock)
+	if err != nil {
+		return err
+	}
+	d.flows = flow.New(d.maps, clock)
+	if d.keeper, err = nexthop.New(d.maps); err != nil {
+		return err
+	}
+	d.hooks, err = hook.New(hook.Options{
+		TC: d.loaded.TC, XDP: d.loaded.XDP, Choice: choice, Devices: d.maps,
+		Filter: hook.Filter{Blacklist: o.Blacklist, Whitelist: o.Whitelist},
+	})
+	return err
+}
+
+// Close detaches the programs and lets go of the maps: flows end. A second
+// Close does nothing.
+func (d *Dataplane) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	var errs []error
+	// Not a slice of io.Closer: a nil pointer in one is not nil.
+	closeIf := func(opened bool, c io.Closer) {
+		if opened {
+			errs = append(errs, c.Close())
+		}
+	}
+	closeIf(d.hooks != nil, d.hooks)
+	closeIf(d.keeper != nil, d.keeper)
+	closeIf(d.loaded != nil, d.loaded)
+	return errors.Join(errs...)
+}
+
+// Interfaces returns all interfaces of the node and what is attached to them.
+func (d *Dataplane) Interfaces() []v1.Interface { return d.hooks.Interfaces() }

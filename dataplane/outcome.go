@@ -1,0 +1,78 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/dataplane/apply"
+	"github.com/weir-lb/weir/dataplane/plan"
+)
+
+// Reasons of conditions that the dataplane itself sets, beside package plan's.
+const (
+	ReasonProgrammed     = "Programmed"
+	ReasonMapWriteFailed = "MapWriteFailed"
+	ReasonReachable      = "BackendsReachable"
+	ReasonUnreachable    = "BackendsUnreachable"
+)
+
+// outcome is how one service fared.
+type outcome struct {
+	programmed bool
+	conditions []v1.Condition
+}
+
+// outcomes judges each desired service by the plan and by what failed of it.
+func outcomes(desired plan.Desired, state *plan.State, refused map[int]v1.Condition, failed apply.Failures) []outcome {
+	all := make([]outcome, len(desired.Services))
+	for i, s := range desired.Services {
+		programmed := programmed(s, state, failed)
+		if why, is := refused[i]; is {
+			programmed = why
+			if _, stands := state.Service(s.Frontend); stands && why.Reason != plan.ReasonDuplicate {
+				programmed.Message += "; its version before stays in force"
+			}
+		}
+		all[i] = outcome{programmed: programmed.Status, conditions: []v1.Condition{programmed}}
+		if len(s.Backends) > 0 {
+			all[i].conditions = append(all[i].conditions, reachable(s, desired.Unreachable))
+		}
+	}
+	return all
+}
+
+func programmed(s v1.Service, state *plan.State, failed apply.Failures) v1.Condition {
+	c := v1.Condition{Type: v1.ConditionProgrammed, Status: true, Reason: ReasonProgrammed, Message: "the maps lead to it"}
+	err := failed.Services[s.Frontend]
+	if err == nil {
+		err = failed.VIPs[s.VIP]
+	}
+	if err == nil {
+		if _, stands := state.Service(s.Frontend); stands {
+			return c
+		}
+		err = fmt.Errorf("write service %s: it was left out", s.Frontend)
+	}
+	c.Status, c.Reason, c.Message = false, ReasonMapWriteFailed, err.Error()+"; tried again every second"
+	return c
+}
+
+func reachable(s v1.Service, unreachable map[netip.Addr]bool) v1.Condition {
+	var away []string
+	for _, b := range s.Backends {
+		if unreachable[b.Address] && !slices.Contains(away, b.Address.String()) {
+			away = append(away, b.Address.String())
+		}
+	}
+	if len(away) == 0 {
+		return v1.Condition{Type: v1.ConditionReachable, Status: true, Reason: ReasonReachable, Message: "every backend has a route"}
+	}
+	slices.Sort(away)
+	return v1.Condition{
+		Type: v1.ConditionReachable, Status: false, Reason: ReasonUnreachable,
+		Message: fmt.Sprintf("no route to, or no answer to ARP from, %s; they get new flows only while no other backend is left", strings.Join(away, ", ")),
+	}
+}

@@ -1,0 +1,94 @@
+package dataplane
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// sweepInterval bounds how long an idle flow outlives its time-out, and
+	// an id the last flow that named it. A walk over a million flows takes
+	// about 0.3 s of one CPU.
+	sweepInterval = 10 * time.Second
+	// retryInterval is between attempts to write what could not be written.
+	retryInterval = time.Second
+	// sweepFailures in a row mean that the flows cannot be kept any more.
+	sweepFailures = 6
+)
+
+// Run follows interfaces, routes and neighbours, sweeps idle flows and tries
+// again what failed, until ctx ends. The error is nil then; else it says what
+// cannot be followed any more.
+func (d *Dataplane) Run(ctx context.Context) error {
+	group, within := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.hooks.Run(within) })
+	group.Go(func() error { return d.keeper.Run(within) })
+	group.Go(func() error { return d.maintain(within) })
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (d *Dataplane) maintain(ctx context.Context) error {
+	sweep := time.NewTicker(sweepInterval)
+	defer sweep.Stop()
+	retry := time.NewTicker(retryInterval)
+	defer retry.Stop()
+	failures := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.keeper.Changed():
+			d.follow()
+		case <-retry.C:
+			d.retry()
+		case <-sweep.C:
+			err := d.sweep(ctx)
+			if err == nil {
+				failures = 0
+			} else if failures++; failures == sweepFailures {
+				return err
+			}
+		}
+	}
+}
+
+// follow takes over what has changed on the way to the backends.
+func (d *Dataplane) follow() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	d.take(d.keeper.Paths())
+	d.reconcile()
+}
+
+func (d *Dataplane) retry() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.again && !d.closed {
+		d.reconcile()
+	}
+}
+
+// sweep removes idle flows and then frees the ids that no flow names.
+func (d *Dataplane) sweep(ctx context.Context) error {
+	swept, err := d.flows.Sweep(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.scan = swept.Scan
+	if d.closed || !d.state.Resting() && !d.again {
+		return nil
+	}
+	d.reconcile()
+	return nil
+}
