@@ -40,7 +40,15 @@ golangci() {
 		build/tools/golangci-lint run ./...
 }
 
-tidy() { go mod tidy -diff && (cd ci/tools && go mod tidy -diff); }
+tidy() {
+	local module
+	for module in . ci/tools; do
+		if ! (cd "$module" && go mod tidy -diff) >build/tidy.diff; then
+			echo "$module/go.mod or go.sum is not tidy: run 'go mod tidy' there (build/tidy.diff shows what it does)"
+			return 1
+		fi
+	done
+}
 
 clang_format_clean() { written_files '*.c' '*.h' | xargs -r clang-format-19 --dry-run --Werror; }
 
