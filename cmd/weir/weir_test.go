@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +19,10 @@ import (
 	"github.com/weir-lb/weir/api/client"
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/topo/pki"
 )
+
+var quiet = slog.New(slog.DiscardHandler)
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -91,9 +96,11 @@ func TestLoxiLBSpellings(t *testing.T) {
 	}
 }
 
-// TestPeerServes runs a real peer, without a BGP configuration, in this
-// network namespace: it opens a netlink socket and its API.
-func TestPeerServes(t *testing.T) {
+// startPeer runs a real peer, without a BGP configuration, in this network
+// namespace: it opens a netlink socket and its API. It returns the socket and
+// what ends the peer.
+func startPeer(t *testing.T, args ...string) (c config, stop func()) {
+	t.Helper()
 	f, err := readFacts()
 	if err != nil {
 		t.Fatal(err)
@@ -102,36 +109,91 @@ func TestPeerServes(t *testing.T) {
 		t.Skip(strings.Join(missing, "; "))
 	}
 	socket := filepath.Join(t.TempDir(), "run", "weir.sock")
-	c := parse(t, "--peer", "--socket="+socket, "--listen=127.0.0.1:0", "--node-name=worker1", "--gobgp-api=")
+	c = parse(t, append([]string{"--peer", "--socket=" + socket, "--node-name=worker1", "--gobgp-api="}, args...)...)
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	log := slog.New(slog.DiscardHandler)
 	done := make(chan error, 1)
-	go func() { done <- serve(ctx, c, log) }()
+	go func() { done <- serve(ctx, c, quiet) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	api := mustClient(t, client.Options{Socket: socket})
+	eventually(t, func() bool { return api.Healthy(ctx) == nil })
+	return c, stop
+}
 
-	api, err := client.New(client.Options{Socket: socket})
+func mustClient(t *testing.T, o client.Options) *client.Client {
+	t.Helper()
+	c, err := client.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer api.Close()
-	eventually(t, done, func() bool { return api.Healthy(ctx) == nil })
-	if v, err := api.Version(ctx); err != nil || v.Node != "worker1" || v.Mode != v1.NodePeer {
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestPeerServes(t *testing.T) {
+	c, stop := startPeer(t, "--listen=127.0.0.1:0")
+	ctx := context.Background()
+	v, err := mustClient(t, client.Options{Socket: c.socket}).Version(ctx)
+	if err != nil || v.Node != "worker1" || v.Mode != v1.NodePeer {
 		t.Errorf("got %+v, %v", v, err)
 	}
-	if err := serve(ctx, c, log); !errors.Is(err, transport.ErrInUse) {
+	if err := serve(ctx, c, quiet); !errors.Is(err, transport.ErrInUse) {
 		t.Errorf("a second weir on the socket: %v", err)
 	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Lstat(filepath.Dir(socket)); !errors.Is(err, os.ErrNotExist) {
+	stop()
+	if _, err := os.Lstat(filepath.Dir(c.socket)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("left behind: %v", err)
 	}
 }
 
-// eventually polls until the condition holds, or serve has ended.
-func eventually(t *testing.T, done <-chan error, holds func() bool) {
+func TestPeerServesOverMutualTLS(t *testing.T) {
+	// A loopback address of this process alone, so that the port can be fixed.
+	pid := os.Getpid()
+	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 83, byte(pid >> 8), byte(pid)}), 11111)
+	ours, theirs := issue(t, at.Addr()), issue(t, at.Addr())
+	startPeer(t, "--listen="+at.String(), "--tls-cert="+ours.Cert, "--tls-key="+ours.Key, "--tls-ca="+ours.CA)
+	foreign, distrusting := theirs, ours
+	foreign.CA, distrusting.CA = ours.CA, theirs.CA
+	rows := []struct {
+		name, scheme string
+		files        transport.Files
+		want         string
+	}{
+		{"our certificate", "https", ours, ""},
+		{"a certificate of another CA", "https", foreign, "the server refused our certificate; check --tls-cert"},
+		{"a server of another CA", "https", distrusting, "the server's certificate is not of our CA; check --tls-ca"},
+		{"without TLS", "http", transport.Files{}, "answered 400 Bad Request"},
+	}
+	for _, r := range rows {
+		err := mustClient(t, client.Options{Server: r.scheme + "://" + at.String(), TLS: r.files}).Healthy(context.Background())
+		if r.want == "" && err != nil || r.want != "" && (err == nil || !strings.Contains(err.Error(), r.want)) {
+			t.Errorf("%s: got %v, want %q", r.name, err, r.want)
+		}
+	}
+}
+
+// issue makes an authority and a certificate of it for addr.
+func issue(t *testing.T, addr netip.Addr) transport.Files {
+	t.Helper()
+	dir := t.TempDir()
+	f := transport.Files{Cert: filepath.Join(dir, "crt"), Key: filepath.Join(dir, "key"), CA: filepath.Join(dir, "ca")}
+	ca, err := pki.New("test CA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(ca.WriteCA(f.CA), ca.Issue("test", []netip.Addr{addr}, f.Cert, f.Key)); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// eventually polls until the condition holds.
+func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(5 * time.Second)
 	defer deadline.Stop()
@@ -139,8 +201,6 @@ func eventually(t *testing.T, done <-chan error, holds func() bool) {
 	defer again.Stop()
 	for !holds() {
 		select {
-		case err := <-done:
-			t.Fatalf("it ended: %v", err)
 		case <-deadline.C:
 			t.Fatal("waited 5 s in vain")
 		case <-again.C:
