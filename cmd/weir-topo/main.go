@@ -19,6 +19,7 @@ const long = `weir-topo builds networks of namespaces out of YAML pages: nodes, 
   weir-topo list                               what there is, and what runs
   weir-topo graph article                      a picture of a page
   weir-topo up article                         build it and start its processes
+  weir-topo run article                        the same, then show step by step what it does
   weir-topo exec client -- ip route            run a command in a node
   weir-topo down                               remove it: processes, namespaces, files
 
@@ -61,7 +62,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&g.root, "state", "", "folder of the topologies' state (default /run/weir-topo)")
 	root.PersistentFlags().StringVar(&g.name, "name", "", "id of the topology: 1 to 12 of a-z and 0-9 (default: a new one, or the only one that is up)")
 	for _, c := range []*cobra.Command{
-		newUpCommand(&g), newDownCommand(&g), newExecCommand(&g), newListCommand(&g),
+		newUpCommand(&g), newRunCommand(&g), newDownCommand(&g), newExecCommand(&g), newGraphCommand(), newListCommand(&g),
 	} {
 		root.AddCommand(needArgs(c))
 	}
