@@ -125,12 +125,14 @@ static __always_inline enum reservation reserve_again(const struct creation *cre
 	return RESERVED;
 }
 
+/* The reply entry is in flows and its pair is missing there. */
 static __always_inline enum reservation restore(struct creation *creation)
 {
 	long error;
 
 	creation->flow.state = FLOW_ESTABLISHED;
 	error = bpf_map_update_elem(&flows, &creation->key, &creation->flow, BPF_NOEXIST);
+	flow_retire_reply(&flows_new, &creation->reply_key, &creation->key);
 	return error && error != -EEXIST ? FULL : RESTORED;
 }
 

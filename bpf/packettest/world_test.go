@@ -134,7 +134,7 @@ func addRoutes() error {
 	far := route("198.18.0.0/15")
 	far.LinkIndex, far.Gw = client.ifindex, addr("gateway").AsSlice()
 	narrow := route("198.51.100.41/32")
-	narrow.LinkIndex, narrow.MTU = server.ifindex, 1400
+	narrow.LinkIndex, narrow.MTU, narrow.MTULock = server.ifindex, 1400, true
 	hole, prohibited, unreachable := route("10.66.0.0/24"), route("10.66.1.0/24"), route("10.66.2.0/24")
 	hole.Type, prohibited.Type, unreachable.Type = unix.RTN_BLACKHOLE, unix.RTN_PROHIBIT, unix.RTN_UNREACHABLE
 	for _, r := range []*netlink.Route{far, narrow, hole, prohibited, unreachable} {

@@ -1,0 +1,218 @@
+package packettest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/weir-lb/weir/bpf"
+)
+
+// How flows are made, found, closed and made again.
+func TestLife(t *testing.T) {
+	const client, vip, source, backend = "client:40000", "vip:80", "vip:40000", "b1:8080"
+	halfOpen := pair("flows_new", "half-open", "tcp", client, vip, source, backend)
+	leftover := pair("flows_new", "established", "tcp", client, vip, source, backend)
+	established := pair("flows", "established", "tcp", client, vip, source, backend)
+	closing := pair("flows", "closing", "tcp", client, vip, source, backend)
+	other := pair("flows", "established", "tcp", "client2:40000", vip, source, backend)
+	otherClosing := pair("flows", "closing", "tcp", "client2:40000", vip, source, backend)
+	otherLeftover := pair("flows_new", "established", "tcp", "client2:40000", vip, source, backend)
+	refused := pair("flows_new", "closing", "tcp", client, vip, source, backend)
+	first := tcpPacket(client, vip, syn)
+	data := tcpPacket(client, vip, ack).withPayload(10)
+	answer := tcpPacket(backend, source, syn|ack)
+	toBackend := func(p pkt) *pkt { return sent(p.nat(source, backend, "b1")) }
+	toClient := func(p pkt) *pkt { return sent(p.nat(vip, client, "client")) }
+
+	runTable(t, []row{
+		{name: "a forward entry whose reply entry the LRU evicted gets it back",
+			given: halfOpen[:1], in: first, out: toBackend(first), entries: halfOpen},
+		{name: "an orphaned reply entry of the same client is reused",
+			given: halfOpen[1:], in: first, out: toBackend(first), entries: halfOpen},
+		{name: "an orphaned reply entry in flows gets its pair back there",
+			given: established[1:], in: first, out: toBackend(first), entries: established},
+		{name: "an answer whose forward entry the LRU evicted restores it in flows",
+			given: halfOpen[1:], from: "server0", in: answer, out: toClient(answer),
+			entries: both(leftover[1:], established)},
+		{name: "an answer of a promoted flow finds flows first",
+			given: both(leftover, established), from: "server0", in: answer, out: toClient(answer)},
+		{name: "an answer to a reply entry whose client has moved on is no flow's",
+			given: both(halfOpen[1:], pair("flows_new", "half-open", "tcp", client, vip, source, "b2:8080")),
+			from:  "server0", in: answer, drop: bpf.DropNoFlow},
+		{name: "an answer to a reply entry whose client has moved on and is established is no flow's",
+			given: both(halfOpen[1:], pair("flows", "established", "tcp", client, vip, source, "b2:8080")),
+			from:  "server0", in: answer, drop: bpf.DropNoFlow},
+		{name: "a half-open entry whose tuple has become another's is void, and the SYN gets a new one",
+			given: both(halfOpen[:1], other), in: first,
+			out:     sent(first.nat(movedSource, backend, "b1")),
+			entries: both(other, pair("flows_new", "half-open", "tcp", client, vip, movedSource, backend))},
+		{name: "data of a half-open entry whose tuple has become another's are no flow's",
+			given: both(halfOpen[:1], other), in: data, drop: bpf.DropNoFlow, entries: other},
+
+		{name: "a refusal goes to the client and promotes nothing",
+			given: halfOpen, from: "server0", in: tcpPacket(backend, source, rst|ack),
+			out: toClient(tcpPacket(backend, source, rst|ack)), entries: refused},
+		{name: "a refused client that tries again gets a new decision",
+			given: refused, in: first, out: toBackend(first), entries: halfOpen},
+		{name: "what comes after a refusal promotes nothing",
+			given: refused, from: "server0", in: answer, out: toClient(answer)},
+		{name: "a SYN of an established flow goes to its backend",
+			given: established, in: first, out: toBackend(first)},
+		{name: "data go on while a flow is half-open",
+			given: halfOpen, in: data, out: toBackend(data)},
+
+		{name: "the client's FIN marks its direction",
+			given: established, in: tcpPacket(client, vip, fin|ack), out: toBackend(tcpPacket(client, vip, fin|ack)),
+			entries: []string{established[0] + " fin", established[1]}},
+		{name: "the backend's FIN marks its direction",
+			given: established, from: "server0", in: tcpPacket(backend, source, fin|ack),
+			out: toClient(tcpPacket(backend, source, fin|ack)), entries: []string{established[0], established[1] + " fin"}},
+		{name: "the second FIN closes the flow",
+			given: []string{established[0] + " fin", established[1]}, from: "server0", in: tcpPacket(backend, source, fin|ack),
+			out: toClient(tcpPacket(backend, source, fin|ack)), entries: []string{closing[0] + " fin", closing[1] + " fin"}},
+		{name: "a FIN that is sent again changes nothing",
+			given: []string{established[0] + " fin", established[1]}, in: tcpPacket(client, vip, fin|ack),
+			out: toBackend(tcpPacket(client, vip, fin|ack))},
+		{name: "the last acknowledgement passes a closed flow",
+			given: closing, in: tcpPacket(client, vip, ack), out: toBackend(tcpPacket(client, vip, ack))},
+		{name: "the client's RST closes both directions",
+			given: established, in: tcpPacket(client, vip, rst), out: toBackend(tcpPacket(client, vip, rst)), entries: closing},
+		{name: "the backend's RST closes both directions",
+			given: established, from: "server0", in: tcpPacket(backend, source, rst),
+			out: toClient(tcpPacket(backend, source, rst)), entries: closing},
+		{name: "a client that comes back from the same port gets a new flow",
+			given: both(closing, leftover), in: first, out: toBackend(first), entries: halfOpen},
+		{name: "a client that comes back while another CPU renews the flow must repeat",
+			given: []string{closing[0] + " taken", closing[1]}, in: first, drop: bpf.DropContended},
+
+		{name: "a closed flow's tuple is taken over at once",
+			given: otherClosing, in: first, out: toBackend(first), entries: halfOpen},
+		{name: "a closed flow's tuple is taken over, what it left in flows_new too",
+			given: both(otherClosing, otherLeftover), in: first, out: toBackend(first),
+			entries: both(halfOpen, otherLeftover[:1])},
+		{name: "what a swept flow left in flows_new is taken over",
+			given: otherLeftover, in: first, out: toBackend(first), entries: both(halfOpen, otherLeftover[:1])},
+		{name: "the tuple of a refused flow is taken over",
+			given: pair("flows_new", "closing", "tcp", "client2:40000", vip, source, backend),
+			in:    first, out: toBackend(first),
+			entries: both(halfOpen, pair("flows_new", "closing", "tcp", "client2:40000", vip, source, backend)[:1])},
+		{name: "a tuple that another CPU is taking over is left alone",
+			given: []string{otherClosing[1] + " taken"}, in: first, out: sent(first.nat(movedSource, backend, "b1")),
+			entries: both([]string{otherClosing[1] + " taken"},
+				pair("flows_new", "half-open", "tcp", client, vip, movedSource, backend))},
+		{name: "a flow that is closed in flows_new alone lives on in flows",
+			given: both(other, pair("flows_new", "closing", "tcp", "client2:40000", vip, source, backend)),
+			in:    first, out: sent(first.nat(movedSource, backend, "b1")),
+			started: pair("flows_new", "half-open", "tcp", client, vip, movedSource, backend)},
+	})
+}
+
+// movedSource is the first port of the sequence that client:40000 gets at vip:80
+// when its own is taken. Any other is as good; changing it loses no connection.
+const movedSource = "vip:23503"
+
+// SCTP associations open and close by their chunks.
+func TestLifeSCTP(t *testing.T) {
+	const client, vip, source, backend = "client:40000", "vip:9999", "vip:40000", "b1:9998"
+	halfOpen := pair("flows_new", "half-open", "sctp", client, vip, source, backend)
+	established := pair("flows", "established", "sctp", client, vip, source, backend)
+	closing := pair("flows", "closing", "sctp", client, vip, source, backend)
+	rows := []row{}
+	for _, c := range []struct {
+		name  string
+		chunk uint8
+		after []string
+	}{
+		{"ABORT closes the flow", chunkAbort, closing},
+		{"SHUTDOWN COMPLETE closes the flow", chunkShutdownComplete, closing},
+		{"SHUTDOWN does not close the flow yet", chunkShutdown, established},
+		{"SACK changes nothing", chunkSack, established},
+	} {
+		p := sctpPacket(client, vip, c.chunk)
+		rows = append(rows, row{name: c.name, given: established, in: p,
+			out: sent(p.nat(source, backend, "b1")), entries: c.after})
+	}
+	abort := sctpPacket(backend, source, chunkAbort)
+	initiate := sctpPacket(client, vip, chunkInit)
+	rows = append(rows,
+		row{name: "an ABORT in answer to INIT promotes nothing", given: halfOpen, from: "server0", in: abort,
+			out:     sent(abort.nat(vip, client, "client")),
+			entries: pair("flows_new", "closing", "sctp", client, vip, source, backend)},
+		row{name: "an INIT after the association's end makes a new flow", given: closing, in: initiate,
+			out: sent(initiate.nat(source, backend, "b1")), entries: halfOpen},
+		row{name: "an INIT with a verification tag is no first packet", in: initiate.withVtag(9), drop: bpf.DropNoFlow},
+		row{name: "data without an association are no flow's", in: sctpPacket(client, vip, chunkData), drop: bpf.DropNoFlow},
+		row{name: "COOKIE ECHO without an association is no flow's", in: sctpPacket(client, vip, chunkCookieEcho), drop: bpf.DropNoFlow},
+	)
+	runTable(t, rows)
+}
+
+// Source ports.
+func TestPorts(t *testing.T) {
+	const client, vip, backend = "client:40000", "vip:80", "b1:8080"
+	first := tcpPacket(client, vip, syn)
+	flow := func(source string) []string {
+		return pair("flows_new", "half-open", "tcp", client, vip, source, backend)
+	}
+	slice := func(low, high uint16) func(*state) {
+		return func(s *state) { s.vips["vip"] = bpf.VIP{PortMin: low, PortMax: high} }
+	}
+	taken := func(port int) []string {
+		return pair("flows", "established", "tcp", "client2:40000", vip, fmt.Sprintf("vip:%d", port), backend)
+	}
+	runTable(t, []row{
+		{name: "two clients of one port: the second one gets another port",
+			given: taken(40000), in: first, out: sent(first.nat(movedSource, backend, "b1")), started: flow(movedSource)},
+		{name: "two half-open clients of one port: the second one gets another port",
+			given: pair("flows_new", "half-open", "tcp", "client2:40000", vip, "vip:40000", backend),
+			in:    first, out: sent(first.nat(movedSource, backend, "b1")), started: flow(movedSource)},
+		{name: "the same port towards another backend is no collision",
+			given: pair("flows", "established", "tcp", "client2:40000", vip, "vip:40000", "b2:8080"),
+			in:    first, out: sent(first.nat("vip:40000", backend, "b1")), started: flow("vip:40000")},
+		{name: "default mode: a collision of one client's flows to two frontends moves the port alone",
+			given:   pair("flows", "established", "tcp", client, "vip:95", client, backend),
+			in:      tcpPacket(client, "vip:81", syn),
+			out:     sent(tcpPacket(client, "vip:81", syn).nat(movedDefault, backend, "b1")),
+			started: pair("flows_new", "half-open", "tcp", client, "vip:81", movedDefault, backend)},
+		{name: "onearm: two clients of one port",
+			given:   pair("flows", "established", "tcp", "client2:40000", "vip:82", "lb:40000", backend),
+			in:      tcpPacket(client, "vip:82", syn),
+			out:     sent(tcpPacket(client, "vip:82", syn).nat(movedOnearm, backend, "b1")),
+			started: pair("flows_new", "half-open", "tcp", client, "vip:82", movedOnearm, backend)},
+		{name: "a frontend's port is never the VIP's source port",
+			in: tcpPacket("client:81", vip, syn), out: sent(tcpPacket("client:81", vip, syn).nat(movedFrontend, backend, "b1")),
+			started: pair("flows_new", "half-open", "tcp", "client:81", vip, movedFrontend, backend)},
+		{name: "a frontend's port of another protocol may be",
+			in: tcpPacket("client:53", vip, syn), out: sent(tcpPacket("client:53", vip, syn).nat("vip:53", backend, "b1")),
+			started: pair("flows_new", "half-open", "tcp", "client:53", vip, "vip:53", backend)},
+		{name: "onearm: a port that is a frontend of the VIP is as good as any",
+			in: tcpPacket("client:81", "vip:82", syn), out: sent(tcpPacket("client:81", "vip:82", syn).nat("lb:81", backend, "b1")),
+			started: pair("flows_new", "half-open", "tcp", "client:81", "vip:82", "lb:81", backend)},
+		{name: "a standby takes a port of its slice, though the client's is free",
+			change: slice(50000, 50000), in: first, out: sent(first.nat("vip:50000", backend, "b1")), started: flow("vip:50000")},
+		{name: "a standby whose slice is used up drops",
+			change: slice(50000, 50000), given: taken(50000), in: first, drop: bpf.DropNoPort},
+		{name: "a standby's slice of two ports: the other one is found",
+			change: slice(50000, 50001), given: taken(50000), in: first, out: sent(first.nat("vip:50001", backend, "b1")),
+			started: flow("vip:50001")},
+		{name: "a standby keeps the client's port where the source is its own address",
+			change: slice(50000, 50000), in: tcpPacket(client, "vip:82", syn),
+			out:     sent(tcpPacket(client, "vip:82", syn).nat("lb:40000", backend, "b1")),
+			started: pair("flows_new", "half-open", "tcp", client, "vip:82", "lb:40000", backend)},
+		{name: "a VIP without a range uses ports from 1024",
+			change: func(s *state) { s.vips["vip"] = bpf.VIP{} }, in: first,
+			out: sent(first.nat(movedStandby, backend, "b1")), started: flow(movedStandby)},
+		{name: "source port 0 is not kept",
+			in: udpPacket("client:0", "vip:53", "x"), out: sent(udpPacket("client:0", "vip:53", "x").nat(movedZero, "b1:5353", "b1")),
+			started: pair("flows_new", "half-open", "udp", "client:0", "vip:53", movedZero, "b1:5353")},
+	})
+}
+
+// First ports of other sequences, see movedSource.
+const (
+	movedDefault  = "client:58744"
+	movedOnearm   = "lb:29474"
+	movedFrontend = "vip:34245"
+	movedStandby  = movedSource
+	movedZero     = "vip:57613"
+)
