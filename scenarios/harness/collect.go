@@ -1,0 +1,149 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"github.com/weir-lb/weir/topo/node"
+)
+
+// reportFailure adds the report to a failed spec while its topology stands.
+func reportFailure() {
+	spec := ginkgo.CurrentSpecReport()
+	if !spec.Failed() {
+		return
+	}
+	r := report{
+		intent: spec.FullText(), failedAt: location(spec.Failure.Location.FileName, spec.Failure.Location.LineNumber),
+		failure: spec.Failure.Message,
+	}
+	var last *step
+	if n := len(present.steps); n > 0 {
+		last = present.steps[n-1]
+		r.step = last.String()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	for _, s := range present.scenarios {
+		s.failed = true
+		r.topologies = append(r.topologies, s.collect(ctx, last))
+	}
+	r.again = again(spec.FullText())
+	r.keep = "WEIR_KEEP=1 " + r.again
+	for _, s := range present.scenarios {
+		// Where the artifacts are, the report is too.
+		_ = os.WriteFile(filepath.Join(s.artifacts, "report.txt"), []byte(r.String()), 0o644)
+	}
+	ginkgo.AddReportEntry("failure report", ginkgo.ReportEntryVisibilityFailureOrVerbose, r)
+}
+
+// again is the command that builds and runs one spec of this package.
+func again(text string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		wd = "."
+	}
+	focus := strings.ReplaceAll(regexp.QuoteMeta(text), "'", ".")
+	return fmt.Sprintf("FOCUS='^%s$' ci/test.sh suite %s", focus, filepath.Base(wd))
+}
+
+// location is a file of the repository and a line.
+func location(file string, line int) string {
+	if root, err := repository(); err == nil {
+		if rel, err := filepath.Rel(root, file); err == nil {
+			file = rel
+		}
+	}
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// collect reads and keeps all that tells where the packets went.
+func (s *Scenario) collect(ctx context.Context, last *step) topologyReport {
+	t := topologyReport{name: s.Page.Name + " " + s.ID(), artifacts: s.artifacts}
+	problem := func(err error) {
+		if err != nil {
+			t.problems = append(t.problems, err.Error())
+		}
+	}
+	var before snapshot
+	if last != nil {
+		before = last.before[s]
+	}
+	t.nodes, t.links = s.snapshot(ctx).since(before)
+	problem(s.stopCaptures())
+
+	problem(s.writeTranscript())
+	for _, p := range s.Processes() {
+		if tail, ok := readTail(p); ok {
+			t.logs = append(t.logs, tail)
+		}
+	}
+	var err error
+	t.files, err = listFiles(s.artifacts)
+	problem(err)
+	if keep() {
+		name := s.Nodes()[0].Name
+		t.shell = []string{
+			fmt.Sprintf("bin/weir-topo exec --name %s %s -- bash", s.ID(), name),
+			fmt.Sprintf("bin/weir-topo down %s", s.ID()),
+		}
+	}
+	return t
+}
+
+// writeTranscript writes the steps of the spec.
+func (s *Scenario) writeTranscript() error {
+	var b strings.Builder
+	for _, st := range present.steps {
+		fmt.Fprintln(&b, st)
+	}
+	return os.WriteFile(filepath.Join(s.artifacts, "transcript.txt"), []byte(b.String()), 0o644)
+}
+
+// worrying lines are slog's and BIRD's warnings and errors, and panics.
+var worrying = regexp.MustCompile(`level=(WARN|ERROR)|"level":"(WARN|ERROR|warn|warning|error|fatal)"|<(WARN|ERR|FATAL|BUG)>|^panic:|^fatal error:`)
+
+// readTail returns the last worrying lines of a process's log, and of one that
+// has ended its last lines whatever they say.
+func readTail(p *node.Process) (logTail, bool) {
+	tail := logTail{process: p.String(), ended: !p.Running()}
+	f, err := os.Open(p.Log())
+	if err != nil {
+		return tail, tail.ended
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if tail.ended || worrying.MatchString(lines.Text()) {
+			tail.lines = append(tail.lines, lines.Text())
+		}
+		if len(tail.lines) > maxLogLines {
+			tail.lines = tail.lines[1:]
+		}
+	}
+	return tail, tail.ended || len(tail.lines) > 0
+}
+
+// listFiles lists the files below dir, relative to it.
+func listFiles(dir string) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		files = append(files, rel)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list artifacts: %w", err)
+	}
+	return files, nil
+}
