@@ -10,5 +10,6 @@ import (
 
 func TestMain(m *testing.M) {
 	nstest.Isolate()
+	child()
 	goleak.VerifyTestMain(m)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/bpf"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 )
 
@@ -225,6 +226,9 @@ func TestTraffic(t *testing.T) {
 			}
 			expectStatus(t, d)
 			expectHook(t, d, tt.hook)
+			if forwarded(t, d, tt.hook) < 4 {
+				t.Errorf("%s did not forward; %s", tt.hook, evidence(d))
+			}
 		})
 	}
 }
@@ -288,6 +292,24 @@ func expectHook(t *testing.T, d *Dataplane, hook string) {
 			t.Errorf("%s has hook %s (%s), want %s", i.Name, i.Hook, i.Reason, want)
 		}
 	}
+}
+
+// forwarded counts the packets that one hook sent on.
+func forwarded(t *testing.T, d *Dataplane, name string) uint64 {
+	t.Helper()
+	hook := bpf.HookTC
+	if name == "xdp" {
+		hook = bpf.HookXDP
+	}
+	var perCPU []uint64
+	if err := d.loaded.Maps[bpf.MapCounters].Lookup(bpf.CounterForwarded.Index(hook), &perCPU); err != nil {
+		t.Fatal(err)
+	}
+	sum := uint64(0)
+	for _, n := range perCPU {
+		sum += n
+	}
+	return sum
 }
 
 // evidence says where packets died.
