@@ -21,9 +21,10 @@ import (
 // programs loaded over one set of maps. Everything that depends on the namespace
 // runs on a thread of its own inside it.
 type world struct {
-	inside   chan func()
-	programs map[bpf.Hook]*ebpf.Program
-	maps     map[string]*ebpf.Map
+	inside    chan func()
+	programs  map[bpf.Hook]*ebpf.Program
+	readClock *ebpf.Program
+	maps      map[string]*ebpf.Map
 }
 
 func newWorld(tb testing.TB) *world {
@@ -174,6 +175,7 @@ func (w *world) load(tb testing.TB) error {
 		return err
 	}
 	tb.Cleanup(second.Close)
+	w.readClock = first.Programs[bpf.ProgramClock]
 	w.programs = map[bpf.Hook]*ebpf.Program{
 		bpf.HookTC:  first.Programs[bpf.ProgramTC],
 		bpf.HookXDP: second.Programs[bpf.ProgramXDP],
@@ -207,4 +209,25 @@ func runContext(hook bpf.Hook, from *nic, length int, gsoSize uint32) []byte {
 		binary.NativeEndian.PutUint32(skb[gso:], gsoSize)
 	}
 	return skb
+}
+
+func (w *world) setNeighbour(t *testing.T, host string, mac net.HardwareAddr) {
+	t.Helper()
+	var err error
+	w.do(func() {
+		err = netlink.NeighSet(&netlink.Neigh{LinkIndex: nicTowards(host).ifindex, IP: addr(host).AsSlice(),
+			HardwareAddr: mac, State: netlink.NUD_PERMANENT})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) clock(t *testing.T) bpf.Clock {
+	t.Helper()
+	var now bpf.Clock
+	if _, err := w.readClock.Run(&ebpf.RunOptions{Context: bpf.Clock{}, ContextOut: &now}); err != nil {
+		t.Fatal(err)
+	}
+	return now
 }

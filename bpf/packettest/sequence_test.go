@@ -1,0 +1,231 @@
+package packettest
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/weir-lb/weir/bpf"
+)
+
+// hooks runs a test for XDP and for TC, each over the initial state.
+func hooks(t *testing.T, test func(t *testing.T, w *world, hook bpf.Hook)) {
+	w := newWorld(t)
+	for _, hook := range []bpf.Hook{bpf.HookXDP, bpf.HookTC} {
+		t.Run(hook.String(), func(t *testing.T) {
+			if err := w.program(newState(), nil); err != nil {
+				t.Fatal(err)
+			}
+			test(t, w, hook)
+		})
+	}
+}
+
+// send runs a packet and returns what goes out; nil: it was not sent.
+func (w *world) send(t *testing.T, hook bpf.Hook, from string, p pkt) []byte {
+	t.Helper()
+	r := row{in: p, from: from}
+	verdict, out, err := w.run(hook, r.device(), r.frame(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentBy := map[bpf.Hook][]uint32{bpf.HookXDP: {xdpTX, xdpRedirect}, bpf.HookTC: {tcRedirect}}[hook]
+	if !slices.Contains(sentBy, verdict) {
+		return nil
+	}
+	return out
+}
+
+func (w *world) counter(t *testing.T, hook bpf.Hook, c bpf.Counter) uint64 {
+	t.Helper()
+	counters, err := w.counters(hook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counters[c]
+}
+
+// 1 000 clients on one source port to one endpoint are all served, each by a
+// port of its own, and each gets its own answers.
+func TestThousandClientsOnOnePort(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		clients := make(map[uint16]string)
+		for i := range 1000 {
+			client := fmt.Sprintf("198.18.%d.%d:40000", i/250, 1+i%250)
+			out := w.send(t, hook, "", tcpPacket(client, "vip:80", syn))
+			if out == nil {
+				t.Fatalf("SYN of client %d was not sent", i)
+			}
+			port := uint16(out[34])<<8 | uint16(out[35])
+			if clients[port] != "" {
+				t.Fatalf("port %d given to %s and %s", port, clients[port], client)
+			}
+			clients[port] = client
+		}
+		for port, client := range clients {
+			answer := tcpPacket("b1:8080", fmt.Sprintf("vip:%d", port), syn|ack)
+			want := answer.nat("vip:80", client, "gateway").bytes()
+			if out := w.send(t, hook, "server0", answer); !bytes.Equal(out, want) {
+				t.Fatalf("answer for %s:\n%s", client, describe(answer.bytes(), want, out))
+			}
+		}
+	})
+}
+
+// A slot table is walked in order; a backend with two slots gets two of three
+// flows.
+func TestRoundRobinKeepsWeights(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		s := newState()
+		s.frontends = append(s.frontends, frontend{tcp, 94, bpf.ModeFullnat, []string{"b1:1", "b2:1", "b1:1"}, ""})
+		if err := w.program(s, nil); err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]int)
+		for i := range 300 {
+			out := w.send(t, hook, "", tcpPacket(fmt.Sprintf("client:%d", 10000+i), "vip:94", syn))
+			if out == nil {
+				t.Fatalf("SYN %d was not sent", i)
+			}
+			got[fmt.Sprint(out[30:34])]++
+		}
+		b1, b2 := got["[198 51 100 11]"], got["[198 51 100 12]"]
+		// Each CPU that ran a part walks the table on its own.
+		if b1 < 198 || b1 > 202 || b1+b2 != 300 {
+			t.Fatalf("b1 got %d, b2 %d of 300 flows, want 200 and 100", b1, b2)
+		}
+	})
+}
+
+// A connection from SYN to its end, and the next one from the same port.
+func TestConnectionFromStartToEnd(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		client, server := "client:40000", "b1:8080"
+		forth := func(flags int) {
+			t.Helper()
+			p := tcpPacket(client, "vip:80", flags)
+			if out := w.send(t, hook, "", p); !bytes.Equal(out, p.nat("vip:40000", server, "b1").bytes()) {
+				t.Fatalf("flags %#x to the backend: %s", flags, layersOf(out))
+			}
+		}
+		back := func(flags int) {
+			t.Helper()
+			p := tcpPacket(server, "vip:40000", flags)
+			if out := w.send(t, hook, "server0", p); !bytes.Equal(out, p.nat("vip:80", client, "client").bytes()) {
+				t.Fatalf("flags %#x to the client: %s", flags, layersOf(out))
+			}
+		}
+		for range 3 {
+			forth(syn)
+			forth(syn)
+			back(syn | ack)
+			forth(ack)
+			forth(ack | psh)
+			back(ack | psh)
+			forth(fin | ack)
+			back(ack)
+			back(fin | ack)
+			forth(ack)
+		}
+		w.audit(t, hook, 30)
+	})
+}
+
+// A new generation makes flows ask the FIB again, and only then: the way changes
+// when Go says that it has.
+func TestNextHopGeneration(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		given := pair("flows", "established", "tcp", "client:40000", "vip:80", "vip:40000", "b1:8080")
+		if err := w.program(newState(), given); err != nil {
+			t.Fatal(err)
+		}
+		p := tcpPacket("client:40000", "vip:80", ack)
+		before := p.nat("vip:40000", "b1:8080", "b1").bytes()
+		if out := w.send(t, hook, "", p); !bytes.Equal(out, before) {
+			t.Fatalf("first packet:\n%s", describe(p.bytes(), before, out))
+		}
+		moved := append([]byte(nil), before...)
+		copy(moved, []byte{2, 7, 7, 7, 7, 7})
+		w.setNeighbour(t, "b1", moved[:6])
+		t.Cleanup(func() { w.setNeighbour(t, "b1", macOf("b1")) })
+		if out := w.send(t, hook, "", p); !bytes.Equal(out, before) {
+			t.Fatalf("within the generation the next hop must come from the cache:\n%s", describe(before, before, out))
+		}
+		if err := w.nextGeneration(); err != nil {
+			t.Fatal(err)
+		}
+		if out := w.send(t, hook, "", p); !bytes.Equal(out, moved) {
+			t.Fatalf("in the next generation the FIB must be asked:\n%s", describe(before, moved, out))
+		}
+		w.setNeighbour(t, "b1", macOf("b1"))
+	})
+}
+
+// Flows that leave the same way share a slot of nexthops.
+func TestNextHopsAreShared(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		for i := range 50 {
+			w.send(t, hook, "", tcpPacket(fmt.Sprintf("client:%d", 2000+i), "vip:80", syn))
+		}
+		slots := make(map[uint16]bool)
+		var key bpf.FlowKey
+		var flow bpf.Flow
+		for it := w.maps[bpf.MapFlowsNew].Iterate(); it.Next(&key, &flow); {
+			if flow.Flags&bpf.FlowReply == 0 {
+				slots[flow.Nexthop] = true
+			}
+		}
+		if len(slots) != 1 || slots[0] {
+			t.Fatalf("50 flows to one backend use next hops %v, want one that is not 0", slots)
+		}
+	})
+}
+
+// A full table refuses new flows and evicts nothing.
+func TestFullTable(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		for i := range 16384 / 2 {
+			entries := pair("flows", "established", "tcp", fmt.Sprintf("198.18.%d.%d:1", i/256, i%256), "vip:80",
+				fmt.Sprintf("vip:%d", 1+i), "b3:8080")
+			for _, line := range entries {
+				if err := w.putEntry(line); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if w.send(t, hook, "", tcpPacket("client:40000", "vip:80", syn)) == nil {
+			t.Fatal("a half-open flow needs no room in flows")
+		}
+		if w.send(t, hook, "server0", tcpPacket("b1:8080", "vip:40000", syn|ack)) != nil {
+			t.Fatal("an answer was sent though its flow could not be promoted")
+		}
+		if n := w.counter(t, hook, bpf.DropFlowsFull); n != 1 {
+			t.Fatalf("counted %d flows_full, want 1", n)
+		}
+		if w.send(t, hook, "", tcpPacket("198.18.31.255:1", "vip:80", ack)) == nil {
+			t.Fatal("an established flow was evicted")
+		}
+		w.audit(t, hook, 3)
+	})
+}
+
+// last_seen follows jiffies, as read_clock tells them.
+func TestLastSeen(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		before := w.clock(t)
+		w.send(t, hook, "", tcpPacket("client:40000", "vip:80", syn))
+		after := w.clock(t)
+		_, key, _ := parseEntry(pair("flows_new", "half-open", "tcp", "client:40000", "vip:80", "vip:40000", "b1:8080")[0])
+		var flow bpf.Flow
+		if err := w.maps[bpf.MapFlowsNew].Lookup(&key, &flow); err != nil {
+			t.Fatal(err)
+		}
+		if age := uint32(after.Jiffies) - flow.LastSeen; age > uint32(after.Jiffies-before.Jiffies) {
+			t.Fatalf("last seen %d, clock %d to %d", flow.LastSeen, uint32(before.Jiffies), uint32(after.Jiffies))
+		}
+		if flow.Packets != 1 || flow.Bytes != 54 {
+			t.Fatalf("%d packets, %d bytes, want 1 of 54: Ethernet header and IP packet", flow.Packets, flow.Bytes)
+		}
+	})
+}
