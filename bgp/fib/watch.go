@@ -32,7 +32,7 @@ func follow[T any](ctx context.Context, subscribe func(chan<- T, <-chan struct{}
 	}
 	defer func() {
 		close(done)
-		for range updates { //nolint:revive // drained so that the subscription can end
+		for range updates { // drained: the subscription ends only when it can send
 		}
 	}()
 	for {

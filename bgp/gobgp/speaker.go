@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -73,7 +72,7 @@ var errNotStarted = errors.New("the speaker is not started")
 // New returns a speaker that does nothing yet.
 func New(o Options) *Speaker {
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Speaker{options: o, changed: make(chan struct{}, 1)}
 }

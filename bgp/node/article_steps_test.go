@@ -48,25 +48,37 @@ func TestArticle(t *testing.T) {
 	}
 }
 
-// golden compares text with a file of testdata.
-func golden(t *testing.T, name, got string) {
+// golden waits until text equals a file of testdata: sessions come up before
+// their prefixes arrive.
+func golden(t *testing.T, name string, text func() string) {
 	t.Helper()
 	want, err := os.ReadFile(filepath.Join("testdata", name))
 	must(t, err)
-	if d := cmp.Diff(strings.TrimSpace(string(want)), strings.TrimSpace(got)); d != "" {
-		t.Errorf("%s (-want +got):\n%s", name, d)
-	}
+	eventually(t, 5*time.Second, name, func() string {
+		return cmp.Diff(strings.TrimSpace(string(want)), strings.TrimSpace(text()))
+	})
 }
 
 func (w *world) commandLine() {
-	golden(w.t, "master1-neighbor.txt", w.neighbours(w.master1))
-	golden(w.t, "master2-neighbor.txt", w.neighbours(w.master2))
-	golden(w.t, "master2-global.txt", w.cli(w.master2, "global"))
-	golden(w.t, "master-policy.txt", w.cli(w.master1, "global", "policy"))
-	golden(w.t, "master-policy.txt", w.cli(w.master2, "global", "policy"))
-	golden(w.t, "worker1-neighbor.txt", w.neighbours(w.worker1))
-	golden(w.t, "worker2-neighbor.txt", w.neighbours(w.worker2))
-	golden(w.t, "worker-policy.txt", w.cli(w.worker1, "global", "policy"))
+	for _, tt := range []struct {
+		file string
+		text func() string
+	}{
+		{"master1-neighbor.txt", func() string { return w.neighbours(w.master1) }},
+		{"master2-neighbor.txt", func() string { return w.neighbours(w.master2) }},
+		{"worker1-neighbor.txt", func() string { return w.neighbours(w.worker1) }},
+		{"worker2-neighbor.txt", func() string { return w.neighbours(w.worker2) }},
+		{"master2-global.txt", func() string { return w.cli(w.master2, "global") }},
+		{"master-policy.txt", w.policyOf(w.master1)},
+		{"master-policy.txt", w.policyOf(w.master2)},
+		{"worker-policy.txt", w.policyOf(w.worker1)},
+	} {
+		golden(w.t, tt.file, tt.text)
+	}
+}
+
+func (w *world) policyOf(s *speaker) func() string {
+	return func() string { return w.cli(s, "global", "policy") }
 }
 
 // expect waits until all of client and workers route the VIP by one master.
@@ -85,8 +97,8 @@ func (w *world) announce() {
 		equal("master1* as_path 64512 med 0\nmaster2 as_path 64512 64512 med 10", func() string { return w.client.paths(vipText) }))
 	eventually(w.t, 3*time.Second, "the worker has both, by LOCAL_PREF", equal("192.168.80.10 1000\n192.168.80.11 990",
 		func() string { return w.localPrefs(w.worker1) }))
-	golden(w.t, "master-policy.txt", w.cli(w.master1, "global", "policy"))
-	golden(w.t, "standby-policy.txt", w.cli(w.master2, "global", "policy"))
+	golden(w.t, "master-policy.txt", w.policyOf(w.master1))
+	golden(w.t, "standby-policy.txt", w.policyOf(w.master2))
 }
 
 // localPrefs prints next hop and LOCAL_PREF of a node's paths to the VIP.
