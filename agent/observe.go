@@ -111,8 +111,9 @@ func (n *Node) ownerStatus(owner string, desired v1.Generation) v1.OwnerStatus {
 	return s
 }
 
-// statuses joins what is desired with what the dataplane has (live), what it
-// answered to the last apply (outcome) and why that failed as a whole.
+// statuses joins what is desired with what the dataplane says of it now (live),
+// what it answered to the last apply (outcome), for services that it does not
+// name now, and why that failed as a whole.
 func statuses(d Desired, live []v1.ServiceStatus, outcome map[v1.Frontend]v1.ServiceStatus, failure string) []v1.ServiceStatus {
 	at := make(map[v1.Frontend]v1.ServiceStatus, len(live))
 	for _, s := range live {
@@ -127,10 +128,6 @@ func statuses(d Desired, live []v1.ServiceStatus, outcome map[v1.Frontend]v1.Ser
 			s = last
 		case !isLive:
 			s = waiting(want, failure)
-		case s.Programmed && known && !last.Programmed:
-			// The old service serves on; the wanted one could not be had.
-			s.Programmed = false
-			s.Conditions = append(slices.Clone(s.Conditions), last.Conditions...)
 		}
 		s.Owner = d.Owners[want.Frontend]
 		all = append(all, s)

@@ -1,12 +1,19 @@
 package main
 
 import (
-	"errors"
 	"log/slog"
 
-	"github.com/weir-lb/weir/agent"
+	"github.com/weir-lb/weir/dataplane"
 )
 
-func features() error { return errors.New("this build has no dataplane yet; use --peer") }
-
-func openDataplane(config, *slog.Logger) (agent.Dataplane, error) { return nil, features() }
+func openDataplane(c config, log *slog.Logger) (*dataplane.Dataplane, error) {
+	if c.egrHooks {
+		log.Warn("--egr-hooks has no effect in this version: only forwarded traffic is served, not what starts or ends on this node")
+	}
+	return dataplane.New(dataplane.Options{
+		Hook:      c.hook,
+		Blacklist: c.skip,
+		Whitelist: c.only,
+		MaxFlows:  c.maxFlows,
+	})
+}

@@ -1,79 +1,102 @@
 package main
 
 import (
-	"errors"
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
-func TestPreflightNamesEverythingMissing(t *testing.T) {
-	all := facts{capabilities: 1<<netAdmin.bit | 1<<bpf.bit | 1<<perfmon.bit, release: "6.1.0-49-amd64", btf: true}
-	with := func(change func(*facts)) facts {
-		f := all
-		change(&f)
-		return f
+func TestPeerNeedsOneCapability(t *testing.T) {
+	if err := peerMay(1 << unix.CAP_NET_ADMIN); err != nil {
+		t.Error(err)
 	}
-	fine := func() error { return nil }
-	rows := []struct {
-		name     string
-		peer     bool
-		facts    facts
-		features func() error
-		want     []string // words of the error; none where it starts
-	}{
-		{"everything there", false, all, fine, nil},
-		{"a newer kernel", false, with(func(f *facts) { f.release = "7.0.1" }), fine, nil},
-		{"an older kernel", false, with(func(f *facts) { f.release = "6.0.19" }), fine, []string{"kernel 6.0.19 is too old, use 6.1 or newer"}},
-		{"a much older kernel", false, with(func(f *facts) { f.release = "5.15.0" }), fine, []string{"kernel 5.15.0 is too old"}},
-		{"a kernel that says nothing", false, with(func(f *facts) { f.release = "x" }), fine, []string{`kernel release "x" is not understood`}},
-		{"no BTF", false, with(func(f *facts) { f.btf = false }), fine, []string{"/sys/kernel/btf/vmlinux"}},
-		{"no rights", false, with(func(f *facts) { f.capabilities = 0 }), fine, []string{"capability BPF", "capability NET_ADMIN", "capability PERFMON"}},
-		{"one right missing", false, with(func(f *facts) { f.capabilities &^= 1 << perfmon.bit }), fine, []string{"capability PERFMON"}},
-		{"all at once", false, facts{release: "4.19.0"}, fine, []string{"capability BPF", "kernel 4.19.0", "BTF"}},
-		{"a feature missing", false, all, func() error { return errors.New("map type LRU hash is missing") }, []string{"map type LRU hash"}},
-		{"a peer needs one right", true, facts{capabilities: 1 << netAdmin.bit}, nil, nil},
-		{"a peer without it", true, facts{release: "6.1.0"}, nil, []string{"capability NET_ADMIN"}},
-	}
-	for _, r := range rows {
-		t.Run(r.name, func(t *testing.T) {
-			err := preflight(r.peer, r.facts, r.features)
-			if len(r.want) == 0 {
-				if err != nil {
-					t.Errorf("refused: %v", err)
-				}
-				return
-			}
-			if err == nil {
-				t.Fatal("it would start")
-			}
-			for _, word := range append(r.want, "nothing was touched") {
-				if !strings.Contains(err.Error(), word) {
-					t.Errorf("%q does not say %q", err, word)
-				}
-			}
-			if strings.Contains(err.Error(), "\n") {
-				t.Errorf("more than one line: %q", err)
-			}
-		})
+	if err := peerMay(^uint64(0) &^ (1 << unix.CAP_NET_ADMIN)); err == nil || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
+		t.Errorf("without it: %v", err)
 	}
 }
 
-func TestPreflightDoesNotProbeWithoutRights(t *testing.T) {
-	err := preflight(false, facts{release: "6.1.0", btf: true}, func() error {
-		t.Error("probed")
-		return nil
-	})
-	if err == nil {
-		t.Error("it would start")
+// asNobody makes this test binary behave as weir.
+const asNobody = "WEIR_TEST_ARGS"
+
+// runAsWeir is what TestMain does instead of the tests in the child of
+// TestRefusesToStartWithoutRights.
+func runAsWeir() (ran bool, code int) {
+	args, ok := os.LookupEnv(asNobody)
+	if !ok {
+		return false, 0
 	}
+	return true, run(strings.Fields(args), os.Stdout, os.Stderr)
 }
 
-func TestFactsOfThisMachine(t *testing.T) {
-	f, err := readFacts()
+// TestRefusesToStartWithoutRights runs weir as a user without capabilities.
+func TestRefusesToStartWithoutRights(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	// A copy where that user may execute it: the build folder is root's.
+	dir, err := os.MkdirTemp("", "weir-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.release == "" || strings.ContainsRune(f.release, 0) {
-		t.Errorf("kernel release %q", f.release)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	binary := filepath.Join(dir, "weir")
+	copyExecutable(t, binary)
+	for args, want := range map[string][]string{
+		"":       {"CAP_BPF is missing", "CAP_NET_ADMIN is missing", "CAP_PERFMON is missing"},
+		"--peer": {"CAP_NET_ADMIN is missing"},
+	} {
+		socket := filepath.Join(dir, "run", "weir.sock")
+		cmd := exec.CommandContext(context.Background(), binary)
+		cmd.Env = []string{asNobody + "=" + args + " --listen= --socket=" + socket}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		_ = cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != 1 {
+			t.Errorf("weir %s: exit %d, want 1: %s", args, code, stderr.String())
+		}
+		for _, word := range append(want, "nothing was touched") {
+			if !strings.Contains(stderr.String(), word) {
+				t.Errorf("weir %s: %q does not say %q", args, stderr.String(), word)
+			}
+		}
+		if strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("weir %s: more than one line: %q", args, stderr.String())
+		}
+	}
+}
+
+// copyExecutable copies this test binary for everybody to execute.
+func copyExecutable(t *testing.T, to string) {
+	t.Helper()
+	if err := os.Chmod(filepath.Dir(to), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := os.Open(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, from); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

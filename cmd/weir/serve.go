@@ -17,11 +17,7 @@ import (
 // serve runs the node until ctx ends. The order matters: what can refuse to
 // start comes before what touches the node.
 func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
-	f, err := readFacts()
-	if err != nil {
-		return err
-	}
-	if err := preflight(c.peer, f, features); err != nil {
+	if err := preflight(c.peer); err != nil {
 		return err
 	}
 	listeners, err := listen(ctx, c, log)

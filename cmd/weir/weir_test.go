@@ -24,7 +24,12 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if ran, code := runAsWeir(); ran {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestCommandLine(t *testing.T) {
 	rows := []struct {
@@ -101,12 +106,8 @@ func TestLoxiLBSpellings(t *testing.T) {
 // what ends the peer.
 func startPeer(t *testing.T, args ...string) (c config, stop func()) {
 	t.Helper()
-	f, err := readFacts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if missing := missing(true, f); missing != nil {
-		t.Skip(strings.Join(missing, "; "))
+	if err := preflight(true); err != nil {
+		t.Skip(err)
 	}
 	socket := filepath.Join(t.TempDir(), "run", "weir.sock")
 	c = parse(t, append([]string{"--peer", "--socket=" + socket, "--node-name=worker1", "--gobgp-api="}, args...)...)
