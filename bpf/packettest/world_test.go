@@ -107,6 +107,9 @@ func (n *nic) make() error {
 		netlink.LinkSetUp(veth), netlink.AddrAdd(veth, address)); err != nil {
 		return err
 	}
+	if n.bare {
+		return nil
+	}
 	return n.attachPass()
 }
 
