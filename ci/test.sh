@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test.sh PART...: vet, unit (units and packet tables; RACE=1 with the race detector), article (the article's scenario),
-# e2e (every scenario), or suite NAME (the one scenario in scenarios/NAME; FOCUS='words' picks specs of it).
+# e2e (every scenario), or suite NAME (the one scenario in scenarios/NAME; FOCUS='words' picks specs of it, and the specs
+# left out do not count as skipped).
 set -euo pipefail
 # shellcheck source=ci/lib/guard.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/guard.sh"
@@ -8,6 +9,9 @@ hear_interrupts "$@"
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 # shellcheck source=ci/lib/say.sh
 source ci/lib/say.sh
+
+terminal=no
+if [[ -t 1 ]]; then terminal=yes; fi
 
 # packages_with_tests units|suites: a suite is a package under scenarios/ that runs Ginkgo; all other tests are units.
 packages_with_tests() {
@@ -49,13 +53,16 @@ suites() {
 	ci/build.sh
 	rm -rf build/reports
 	mkdir -p build/reports
-	judged -live -reports build/reports -- each_suite "$@"
+	local reports=(-reports build/reports)
+	if [[ -n ${FOCUS:-} ]]; then reports=(); fi
+	judged -live "${reports[@]}" -- each_suite "$@"
 }
 
 each_suite() {
 	local package status=0 flags=()
 	trap 'exit 130' INT # after the suite that was interrupted has cleaned up
-	if [[ -n ${FOCUS:-} ]]; then flags=("-ginkgo.focus=$FOCUS"); fi
+	if [[ -n ${FOCUS:-} ]]; then flags+=("-ginkgo.focus=$FOCUS"); fi
+	if [[ $terminal == no ]]; then flags+=(-ginkgo.no-color); fi
 	for package in "$@"; do
 		go test -json -count=1 -timeout=30m "$package" "${flags[@]}" \
 			-ginkgo.json-report="$PWD/build/reports/$(basename "$package").json" || status=1
