@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/weir-lb/weir/topo/catalog"
+	"github.com/weir-lb/weir/topo/dump"
 	"github.com/weir-lb/weir/topo/netns"
 	"github.com/weir-lb/weir/topo/node"
 	"github.com/weir-lb/weir/topo/spec"
@@ -119,6 +120,25 @@ func (t *Topology) WriteManifest(name string, content []byte) error {
 func (t *Topology) RemoveManifest(name string) error {
 	if err := os.Remove(filepath.Join(t.Manifests(), name)); err != nil {
 		return fmt.Errorf("remove manifest: %w", err)
+	}
+	return nil
+}
+
+// Dump writes the evidence of all nodes, and the page and the manifests, into
+// dir.
+func (t *Topology) Dump(ctx context.Context, dir string) error {
+	if err := dump.Nodes(ctx, t.Nodes(), dir); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "page.yaml"), t.Page.Source, 0o644); err != nil {
+		return fmt.Errorf("write page to evidence: %w", err)
+	}
+	to := filepath.Join(dir, "manifests")
+	if err := os.RemoveAll(to); err != nil {
+		return fmt.Errorf("write manifests to evidence: %w", err)
+	}
+	if err := os.CopyFS(to, os.DirFS(t.Manifests())); err != nil {
+		return fmt.Errorf("write manifests to evidence: %w", err)
 	}
 	return nil
 }

@@ -173,7 +173,7 @@ func (t *Topology) startProcesses(ctx context.Context) error {
 			if err := p.WaitReady(ctx); err != nil {
 				return err
 			}
-			t.progress("%s runs (%s, waited %d ms)", p, p.Spec.Command, time.Since(began).Milliseconds())
+			t.progress("%s runs (ready after %d ms)", p, time.Since(began).Milliseconds())
 		}
 		all = all[n:]
 	}

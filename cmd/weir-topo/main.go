@@ -62,7 +62,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&g.root, "state", "", "folder of the topologies' state (default /run/weir-topo)")
 	root.PersistentFlags().StringVar(&g.name, "name", "", "id of the topology: 1 to 12 of a-z and 0-9 (default: a new one, or the only one that is up)")
 	for _, c := range []*cobra.Command{
-		newUpCommand(&g), newRunCommand(&g), newDownCommand(&g), newExecCommand(&g), newGraphCommand(), newListCommand(&g),
+		newUpCommand(&g), newRunCommand(&g), newDownCommand(&g), newExecCommand(&g), newGraphCommand(), newListCommand(&g), newDumpCommand(&g),
 	} {
 		root.AddCommand(needArgs(c))
 	}
