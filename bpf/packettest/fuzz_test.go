@@ -1,0 +1,174 @@
+package packettest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/weir-lb/weir/bpf"
+)
+
+const fuzzPackets = 200_000
+
+// Random and mutated packets: each is accounted for once; what is not sent is not
+// touched; what is sent keeps its length and payload, and its checksums are as
+// right or as wrong as they were, by the same error.
+func TestRandomPackets(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		given := both(
+			pair("flows", "established", "tcp", "client:1", "vip:80", "vip:1", "b1:8080"),
+			pair("flows", "established", "udp", "client:1", "vip:53", "vip:2", "b1:5353"),
+			pair("flows", "established", "sctp", "client:1", "vip:9999", "vip:3", "b1:9998"),
+			pair("flows", "established", "tcp", "client:2", "vip:81", "client:2", "b1:8080"))
+		if err := w.program(newState(), given); err != nil {
+			t.Fatal(err)
+		}
+		random := rand.New(rand.NewPCG(2026, uint64(hook)))
+		seeds := fuzzSeeds()
+		fates := make(map[string]int)
+		w.do(func() {
+			for n := range fuzzPackets {
+				frame := mutate(random, seeds[random.IntN(len(seeds))])
+				out := make([]byte, len(frame)+64)
+				options := &ebpf.RunOptions{Data: frame, DataOut: out,
+					Context: runContext(hook, nics[random.IntN(2)], len(frame), 0)}
+				verdict, err := w.programs[hook].Run(options)
+				if err != nil {
+					t.Errorf("packet %d: %v", n, err)
+					return
+				}
+				fate, problem := judge(hook, verdict, frame, options.DataOut)
+				fates[fate]++
+				if problem != "" {
+					t.Errorf("packet %d: %s\n%s", n, problem, describe(frame, frame, options.DataOut))
+					return
+				}
+			}
+		})
+		w.audit(t, hook, fuzzPackets)
+		for _, fate := range []string{"sent", "passed", "dropped"} {
+			if fates[fate] < fuzzPackets/100 {
+				t.Errorf("only %d packets were %s: the generator does not reach it", fates[fate], fate)
+			}
+		}
+		counters, err := w.counters(hook)
+		t.Logf("%v, counters %v, %v", fates, counters, err)
+	})
+}
+
+func fuzzSeeds() [][]byte {
+	var packets []pkt
+	for _, c := range []struct{ src, dst string }{
+		{"client:1", "vip:80"}, {"client:2", "vip:81"}, {"client:3", "vip:82"}, {"client:4", "vip:4444"},
+		{"b1:8080", "vip:1"}, {"b1:8080", "client:2"}, {"client:7", "b2:80"}, {"vip:80", "vip:80"},
+	} {
+		for _, flags := range []int{syn, syn | ack, ack, ack | psh, fin | ack, rst} {
+			packets = append(packets, tcpPacket(c.src, c.dst, flags).withPayload(flags*11))
+		}
+	}
+	for _, c := range []struct{ src, dst string }{
+		{"client:1", "vip:53"}, {"client:2", "vip:54"}, {"b1:5353", "vip:2"}, {"client:9", "vip:9"},
+	} {
+		packets = append(packets, udpPacket(c.src, c.dst, "hello"), udpPacket(c.src, c.dst, "").padded(60),
+			udpPacket(c.src, c.dst, "none").withoutSum(), udpPacket(c.src, c.dst, "o").withIPOptions(148, 4, 0, 0))
+	}
+	for _, chunk := range []uint8{chunkInit, chunkInitAck, chunkData, chunkSack, chunkAbort, chunkShutdownComplete} {
+		packets = append(packets, sctpPacket("client:1", "vip:9999", chunk).withPayload(40),
+			sctpPacket("client:8", "vip:9001", chunk), sctpPacket("b1:9998", "vip:3", chunk).withPayload(300))
+	}
+	packets = append(packets, echoRequest("client", "vip", 56), echoRequest("client", "vip", 5).padded(60))
+	var frames [][]byte
+	for i := range packets {
+		frames = append(frames, (&row{in: packets[i]}).frame())
+	}
+	return frames
+}
+
+// mutate changes a few bytes of the headers, the length or nothing.
+func mutate(random *rand.Rand, seed []byte) []byte {
+	frame := slices.Clone(seed)
+	for range random.IntN(4) {
+		frame[12+random.IntN(min(len(frame)-12, 60))] = byte(random.Uint32())
+	}
+	switch random.IntN(12) {
+	case 0:
+		frame = frame[:max(34, random.IntN(len(frame)+1))]
+	case 1:
+		frame = append(frame, make([]byte, random.IntN(80))...)
+	case 2:
+		frame[14] = 0x40 | byte(random.IntN(16))
+	}
+	return frame
+}
+
+// judge returns what became of the frame, and what is wrong about it, if anything.
+func judge(hook bpf.Hook, verdict uint32, in, out []byte) (fate, problem string) {
+	switch {
+	case hook == bpf.HookXDP && verdict == xdpDrop, hook == bpf.HookTC && verdict == tcShot:
+		fate = "dropped"
+	case hook == bpf.HookXDP && verdict == xdpPass, hook == bpf.HookTC && verdict == tcOK:
+		fate = "passed"
+	case hook == bpf.HookXDP && (verdict == xdpTX || verdict == xdpRedirect), hook == bpf.HookTC && verdict == tcRedirect:
+		return "sent", compareSent(in, out)
+	default:
+		return "lost", fmt.Sprintf("verdict %d", verdict)
+	}
+	if !bytes.Equal(in, out) {
+		return fate, "it was " + fate + " but changed"
+	}
+	return fate, ""
+}
+
+func compareSent(in, out []byte) string {
+	if len(in) != len(out) {
+		return fmt.Sprintf("length %d became %d", len(in), len(out))
+	}
+	l4 := 14 + int(in[14]&15)*4
+	if a, b := normal(onesSum(in[14:l4])), normal(onesSum(out[14:l4])); a != b {
+		return fmt.Sprintf("IP checksum was wrong by %#x, is by %#x", a, b)
+	}
+	if a, b := l4Error(in, l4), l4Error(out, l4); a != b {
+		return fmt.Sprintf("layer 4 checksum was wrong by %#x, is by %#x", a, b)
+	}
+	payload := l4 + map[uint8]int{tcp: 20, udp: 8, sctp: 12, icmp: 8}[in[23]]
+	if !bytes.Equal(in[payload:], out[payload:]) {
+		return "payload changed"
+	}
+	return ""
+}
+
+// l4Error returns by how much a checksum is wrong: a difference in one's
+// complement, bits of a CRC, or -1 for a datagram without one.
+func l4Error(frame []byte, l4 int) int64 {
+	segment := frame[l4 : 14+ipLength(frame)]
+	pseudo := onesSum(frame[26:34]) + uint32(frame[23])
+	switch frame[23] {
+	case tcp:
+		return int64(normal(pseudo + uint32(len(segment)) + onesSum(segment)))
+	case udp:
+		if segment[6] == 0 && segment[7] == 0 {
+			return -1
+		}
+		segment = segment[:binary.BigEndian.Uint16(segment[4:])]
+		return int64(normal(pseudo + uint32(len(segment)) + onesSum(segment)))
+	case sctp:
+		clean := slices.Clone(segment)
+		copy(clean[8:], []byte{0, 0, 0, 0})
+		return int64(binary.LittleEndian.Uint32(segment[8:]) ^ crc32.Checksum(clean, crc32.MakeTable(crc32.Castagnoli)))
+	}
+	return int64(normal(onesSum(segment)))
+}
+
+// normal folds a sum; 0 and 0xffff are the same.
+func normal(sum uint32) uint16 {
+	if folded := fold(sum); folded != 0xffff {
+		return folded
+	}
+	return 0
+}
