@@ -88,37 +88,48 @@ static __always_inline bool displace(const struct flow_key *reply_key, struct fl
 	struct flow_key client;
 	struct flow *forward;
 
-	if (dead->state != FLOW_CLOSING || !flow_claim(dead))
+	if (!flow_claim(dead, FLOW_CLOSING))
 		return false;
 	flow_pair_key(dead, reply_key->proto, &client);
 	forward = bpf_map_lookup_elem(&flows, &client);
-	if (forward && flow_is_pair_of(reply_key, forward) && flow_claim(forward))
+	if (forward && flow_is_pair_of(reply_key, forward) && flow_claim(forward, forward->state))
 		bpf_map_delete_elem(&flows, &client);
 	bpf_map_delete_elem(&flows, reply_key);
 	return true;
 }
 
-/* Takes over an entry of flows_new that stands in the way. Where the connection
- * was promoted, flows says whether it lives.
+/* Whether the entry old of flows_new, in state, is of a connection that is over.
+ * Half-open ones are not, nor is a reservation that another CPU makes over a
+ * closed flow of somebody else at this moment. Where a connection was promoted,
+ * flows says whether it lives; if it is not there it has been swept.
  */
+static __always_inline bool is_over(const struct flow_key *reply_key, const struct flow *old,
+				    __u8 state)
+{
+	const struct flow *promoted;
+
+	if (state == FLOW_HALF_OPEN)
+		return false;
+	promoted = bpf_map_lookup_elem(&flows, reply_key);
+	if (!promoted)
+		return true;
+	return promoted->state == FLOW_CLOSING && flow_is_same(old, promoted);
+}
+
+/* Reserves a tuple that flows_new has an entry of already. */
 static __always_inline enum reservation reserve_again(const struct creation *creation)
 {
 	struct flow *old = bpf_map_lookup_elem(&flows_new, &creation->reply_key);
-	const struct flow *promoted;
-	bool over;
+	__u8 state;
 
 	if (!old)
 		return BUSY;
-	promoted = bpf_map_lookup_elem(&flows, &creation->reply_key);
-	if (flow_is_pair_of(&creation->key, old)) {
-		/* This client's own, orphaned, or made by another CPU just now. */
-		if (old->state == FLOW_HALF_OPEN || promoted)
-			return RESERVED;
-		over = true;
-	} else {
-		over = promoted ? promoted->state == FLOW_CLOSING : old->state != FLOW_HALF_OPEN;
+	state = *(volatile __u8 *)&old->state;
+	if (!is_over(&creation->reply_key, old, state)) {
+		/* This client's own: orphaned, or made by another CPU just now. */
+		return flow_is_pair_of(&creation->key, old) ? RESERVED : BUSY;
 	}
-	if (!over || !flow_claim(old))
+	if (!flow_claim(old, state))
 		return BUSY;
 	if (bpf_map_update_elem(&flows_new, &creation->reply_key, &creation->reply, BPF_ANY))
 		return FULL;

@@ -67,18 +67,27 @@ static __always_inline __u32 *flow_word(struct flow *flow)
 #define FLOW_WORD_FLAGS(flags) ((__u32)(flags) << 24)
 
 /* Wins the right to replace or delete an entry: true on one CPU only, and then
- * for as long as the entry exists. An LRU entry may be recycled for another key
- * between the caller's lookup and here; the worst of that is one half-open flow
- * that cannot be replaced until it ages out.
+ * for as long as the entry exists. The entry must still be in the state in which
+ * the caller judged it: its memory may be another entry's by now, a fresh one of
+ * the same key even. An entry of another key in the same state can be hit
+ * instead; the worst of that is one closed flow that cannot be taken over until
+ * it is swept.
  */
-static __always_inline bool flow_claim(struct flow *flow)
+static __always_inline bool flow_claim(struct flow *flow, __u8 state)
 {
 	__u32 *word = flow_word(flow);
 	__u32 old = *(volatile __u32 *)word;
 
-	if (old & FLOW_WORD_FLAGS(FLOW_TAKEN))
+	if (old & FLOW_WORD_FLAGS(FLOW_TAKEN) || (__u8)(old >> 16) != state)
 		return false;
 	return __sync_val_compare_and_swap(word, old, old | FLOW_WORD_FLAGS(FLOW_TAKEN)) == old;
+}
+
+/* Whether both are entries of one connection's reply direction. */
+static __always_inline bool flow_is_same(const struct flow *one, const struct flow *other)
+{
+	return one->daddr == other->daddr && one->saddr == other->saddr &&
+	       one->dport == other->dport && one->sport == other->sport;
 }
 
 /* Deletes the reply entry at key from map if it still answers to pair. */
@@ -87,7 +96,7 @@ static __always_inline void flow_retire_reply(void *map, const struct flow_key *
 {
 	struct flow *reply = bpf_map_lookup_elem(map, key);
 
-	if (reply && flow_is_pair_of(client, reply) && flow_claim(reply))
+	if (reply && flow_is_pair_of(client, reply) && flow_claim(reply, reply->state))
 		bpf_map_delete_elem(map, key);
 }
 

@@ -101,7 +101,7 @@ static __noinline struct flow *halfopen_find(const struct packet *packet, enum c
 		return halfopen_reply(packet, flow, verdict);
 	if (packet->signals & SIGNAL_FIRST && flow->state == FLOW_CLOSING) {
 		/* Refused before and tried again: a new decision. */
-		if (!flow_claim(flow)) {
+		if (!flow_claim(flow, FLOW_CLOSING)) {
 			*verdict = DROP_CONTENDED;
 			return NULL;
 		}
@@ -111,7 +111,7 @@ static __noinline struct flow *halfopen_find(const struct packet *packet, enum c
 		return NULL;
 	}
 	if (!halfopen_confirm(key, flow)) {
-		if (flow_claim(flow))
+		if (flow_claim(flow, flow->state))
 			bpf_map_delete_elem(&flows_new, key);
 		return NULL;
 	}

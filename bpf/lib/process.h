@@ -119,7 +119,7 @@ static __always_inline bool renew(const struct flow_key *key, struct flow *flow)
 	struct flow_key pair_key;
 
 	flow_pair_key(flow, key->proto, &pair_key);
-	if (!flow_claim(flow))
+	if (!flow_claim(flow, FLOW_CLOSING))
 		return false;
 	flow_retire_reply(&flows_new, &pair_key, key);
 	bpf_map_delete_elem(&flows_new, key);
