@@ -74,7 +74,8 @@ func TestAnUnreachableBackendIsAvoided(t *testing.T) {
 	}
 	must(t, netlink.LinkSetUp(nstest.MustLink(t, "eth3")))
 	expectBackend(t, d, 1, v1.BackendActive)
-	if got := n.where(t, d, 10); got[podB] != 5 {
+	// Each CPU walks the slots by itself, so few requests are not even.
+	if got := n.where(t, d, 10); got[podB] < 3 || got[podA] < 3 {
 		t.Errorf("when b is back: %v", got)
 	}
 }

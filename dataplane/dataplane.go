@@ -47,8 +47,8 @@ type Dataplane struct {
 	outcome []outcome
 	// scan is what the last sweep saw.
 	scan plan.Scan
-	// again says that something failed or had no room and is tried again.
-	again bool
+	// again says that a write failed, waiting that a service had no room.
+	again, waiting bool
 }
 
 // New loads the programs and attaches them. The caller runs Run, and Close

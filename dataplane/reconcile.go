@@ -62,8 +62,8 @@ func (d *Dataplane) reconcile() {
 		p := plan.Make(d.desired, d.state, d.scan, d.maps.Limits(), time.Now())
 		failed := apply.Run(p.Steps, d.maps, d.state, time.Now)
 		d.outcome = outcomes(d.desired, d.state, p.Refused, failed)
-		d.again = !failed.None() || exhausted(p.Refused)
-		if !d.again || len(p.Steps) == 0 {
+		d.again, d.waiting = !failed.None(), exhausted(p.Refused)
+		if !d.again && !d.waiting || len(p.Steps) == 0 {
 			return
 		}
 	}

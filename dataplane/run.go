@@ -12,7 +12,7 @@ const (
 	// an id the last flow that named it. A walk over a million flows takes
 	// about 0.3 s of one CPU.
 	sweepInterval = 10 * time.Second
-	// retryInterval is between attempts to write what could not be written.
+	// retryInterval is between attempts to write what failed to be written.
 	retryInterval = time.Second
 	// sweepFailures in a row mean that the flows cannot be kept any more.
 	sweepFailures = 6
@@ -77,7 +77,8 @@ func (d *Dataplane) retry() {
 	}
 }
 
-// sweep removes idle flows and then frees the ids that no flow names.
+// sweep removes idle flows, then frees the ids that no flow names and tries
+// services again that had no room.
 func (d *Dataplane) sweep(ctx context.Context) error {
 	swept, err := d.flows.Sweep(ctx, time.Now())
 	if err != nil {
@@ -86,7 +87,7 @@ func (d *Dataplane) sweep(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.scan = swept.Scan
-	if d.closed || !d.state.Resting() && !d.again {
+	if d.closed || !d.state.Resting() && !d.waiting {
 		return nil
 	}
 	d.reconcile()

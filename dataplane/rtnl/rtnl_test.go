@@ -80,7 +80,9 @@ func TestPaceGathers(t *testing.T) {
 		}
 		<-time.After(3 * time.Second)
 		cancel()
-		<-ended
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
 		if len(calls) != 2 || calls[0] != Links || calls[1] != Routes|Neighbours {
 			t.Errorf("calls: %b, want Links, then Routes and Neighbours", calls)
 		}
