@@ -47,6 +47,11 @@ func parse(text []byte, skipped int) document {
 	var root yaml.Node
 	if err := yaml.Unmarshal(padded, &root); err != nil {
 		line, message := syntaxError(err)
+		if strings.Contains(message, "tab character") {
+			line = tabLine(padded, line)
+		}
+		// The parser may find out at the end of the text, behind the last line.
+		line = min(line, bytes.Count(bytes.TrimRight(padded, "\n"), []byte("\n"))+1)
 		return document{line: max(line, skipped+1), err: errors.New(message)}
 	}
 	if len(root.Content) == 0 || isNull(root.Content[0]) {
@@ -64,5 +69,22 @@ var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(?s)(.*)$`)
 func syntaxError(err error) (int, string) {
 	m := yamlLine.FindStringSubmatch(err.Error())
 	line, _ := strconv.Atoi(m[1])
-	return line, strings.Join(strings.Fields(m[2]), " ")
+	message := strings.Join(strings.Fields(m[2]), " ")
+	// Of its two halves the scanner counts lines from 1, the parser from 0.
+	if line > 0 && strings.HasPrefix(message, "did not find expected") {
+		line++
+	}
+	return line, message
+}
+
+// tabLine finds the tab that the parser complains of: it names the line where
+// what holds the tab begins.
+func tabLine(text []byte, from int) int {
+	for i, line := range bytes.Split(text, []byte("\n")) {
+		indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]
+		if i+1 >= from && bytes.ContainsRune(indent, '\t') {
+			return i + 1
+		}
+	}
+	return from
 }
