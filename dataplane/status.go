@@ -33,7 +33,7 @@ func (d *Dataplane) statuses() []v1.ServiceStatus {
 
 // Services returns what was applied last, in the same order, with the flows
 // that name each backend now: a flow is one direction, so that a connection
-// counts twice. It walks all flows: about 0.3 s for a million.
+// counts twice. It walks all flows: half a second for a million.
 func (d *Dataplane) Services(ctx context.Context) ([]v1.ServiceStatus, error) {
 	entries, err := d.read(ctx)
 	if err != nil {
