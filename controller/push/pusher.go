@@ -51,6 +51,9 @@ type Pusher struct {
 
 	mu      sync.Mutex
 	workers map[netip.AddrPort]*worker
+	// sequence counts for all nodes together: a node that leaves and comes
+	// back must not meet a number that it had.
+	sequence uint64
 }
 
 // New returns a Pusher that does nothing before Run.
@@ -70,17 +73,23 @@ func (p *Pusher) Set(targets []Target) {
 		wanted[t.key()] = true
 		w := p.workers[t.key()]
 		if w == nil {
-			w = newWorker(p, t)
+			w = newWorker(p, t.key())
 			p.workers[t.key()] = w
 		}
-		w.want(t)
+		w.want(t, p.next)
 	}
 	for key, w := range p.workers {
 		if !wanted[key] {
-			w.remove(time.Now())
+			w.remove(time.Now(), p.next)
 		}
 	}
 	signal(p.wake)
+}
+
+// next is the next sequence number; the caller holds the lock.
+func (p *Pusher) next() uint64 {
+	p.sequence++
+	return p.sequence
 }
 
 // Run pushes until ctx ends and returns when all workers have.

@@ -22,8 +22,7 @@ type worker struct {
 
 	mu       sync.Mutex
 	target   Target
-	sequence uint64
-	tried    bool          // the desired state, at least once
+	sequence uint64        // of the desired state
 	pushed   v1.Generation // accepted by the node last
 	gone     time.Time     // when the node left the cluster, zero while it is there
 	// superseded is set by a *Conflict and stays: who leads is not settled by
@@ -33,17 +32,16 @@ type worker struct {
 	report     v1.ControllerNode
 }
 
-func newWorker(p *Pusher, t Target) *worker {
-	return &worker{pusher: p, key: t.key(), target: t, sequence: 1, wake: make(chan struct{}, 1)}
+func newWorker(p *Pusher, key netip.AddrPort) *worker {
+	return &worker{pusher: p, key: key, wake: make(chan struct{}, 1)}
 }
 
 // want takes the target in. The generation moves with the state only.
-func (w *worker) want(t Target) {
+func (w *worker) want(t Target, next func() uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.gone.IsZero() || !reflect.DeepEqual(t.State, w.target.State) {
-		w.sequence++
-		w.tried = false
+	if w.sequence == 0 || !w.gone.IsZero() || !reflect.DeepEqual(t.State, w.target.State) {
+		w.sequence = next()
 		signal(w.wake)
 	}
 	w.gone = time.Time{}
@@ -51,7 +49,7 @@ func (w *worker) want(t Target) {
 }
 
 // remove asks for an empty state.
-func (w *worker) remove(now time.Time) {
+func (w *worker) remove(now time.Time, next func() uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.gone.IsZero() {
@@ -59,8 +57,7 @@ func (w *worker) remove(now time.Time) {
 	}
 	w.gone = now
 	w.target.State, w.target.Active = v1.NodeState{}, false
-	w.sequence++
-	w.tried = false
+	w.sequence = next()
 	signal(w.wake)
 }
 
@@ -134,7 +131,6 @@ func (w *worker) step(ctx context.Context, node Node) error {
 	defer cancel()
 	w.mu.Lock()
 	state, pushed, stopped := w.desired(), w.pushed, w.superseded
-	w.tried = true
 	w.mu.Unlock()
 	if stopped {
 		return nil
