@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weir-lb/weir/topo/netns"
 	"github.com/weir-lb/weir/topo/spec"
 )
 
@@ -68,10 +69,26 @@ func create(root string, page *spec.Page, r record) (*instance, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("create state folder: %w", err)
 	}
-	if err := i.fill(page); err != nil {
+	err = checkFree(r.ID, r.Namespaces)
+	if err == nil {
+		err = i.fill(page)
+	}
+	if err != nil {
 		return nil, errors.Join(err, i.remove())
 	}
 	return i, nil
+}
+
+// checkFree refuses names that exist: they belong to a topology with another
+// state folder, and what is recorded as ours would be removed as ours.
+func checkFree(id string, names []string) error {
+	for _, n := range names {
+		if _, err := os.Stat(filepath.Join(netns.Dir, n)); err == nil {
+			return fmt.Errorf("create topology %s: namespace %s is there already, of another state folder; "+
+				"choose another --name, or end it with `ip netns del %s`", id, n, n)
+		}
+	}
+	return nil
 }
 
 func (i *instance) fill(page *spec.Page) error {

@@ -322,6 +322,23 @@ func TestDownUnmounts(t *testing.T) {
 	}
 }
 
+// TestOtherFoldersNamesAreSafe: the same id under two state folders is the
+// same names of namespaces.
+func TestOtherFoldersNamesAreSafe(t *testing.T) {
+	lab := mustUp(t, Options{NoProcesses: true})
+	root := t.TempDir()
+	_, err := Up(t.Context(), mustLoad(t), Options{Root: root, Name: lab.ID()})
+	if err == nil || !strings.Contains(err.Error(), "of another state folder") {
+		t.Errorf("Up returned %v, want a refusal", err)
+	}
+	if _, err := os.Stat(filepath.Join(root, lab.ID())); err == nil {
+		t.Error("the refused topology left its folder")
+	}
+	if got := traces(t, root, lab.ID()); len(got) != len(lab.Page.Order) {
+		t.Errorf("of %d namespaces %v are left", len(lab.Page.Order), got)
+	}
+}
+
 func TestListTellsStates(t *testing.T) {
 	root := t.TempDir()
 	lab := mustUp(t, Options{Root: root, NoProcesses: true})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -227,6 +228,79 @@ func TestNodesListen(t *testing.T) {
 	defer far.Close()
 	if got := far.RemoteAddr().String(); got != "192.0.2.1:4711" {
 		t.Errorf("the worker sees %s", got)
+	}
+}
+
+func TestDumpIsEvidence(t *testing.T) {
+	lab, dir := mustUp(t, Options{}), t.TempDir()
+	if err := lab.WriteManifest("web.yml", []byte("kind: Service\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Dump(within(t, 20*time.Second), dir); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		"page.yaml": "name: lab", "manifests/web.yml": "kind: Service",
+		"client/ip-addr.txt": "192.0.2.1/24", "client/ip-route.txt": "192.0.2.0/24 dev eth1",
+		"worker/iptables.txt": "KUBE-NODEPORTS", "worker/ip-link.txt": "veth0", "pod/serve.log": "serving served by pod",
+	} {
+		if b, err := os.ReadFile(filepath.Join(dir, file)); err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s lacks %q: %v\n%s", file, want, err, b)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "worker/weir-lb.json")); err == nil {
+		t.Error("there is a weir's output where no weir runs")
+	}
+}
+
+func TestManifestsAreReplacedWhole(t *testing.T) {
+	page := mustLoad(t)
+	page.ManifestFiles = map[string][]byte{"a.yml": []byte("first")}
+	lab, err := Up(within(t, 20*time.Second), page, Options{Root: t.TempDir(), NoProcesses: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := lab.Down(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	file := filepath.Join(lab.Manifests(), "a.yml")
+	reader, err := os.Open(file) // who reads the old file goes on reading it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := lab.WriteManifest("a.yml", []byte("the second")); err != nil {
+		t.Fatal(err)
+	}
+	old, err := io.ReadAll(reader)
+	if now, err2 := os.ReadFile(file); err != nil || err2 != nil || string(old) != "first" || string(now) != "the second" {
+		t.Errorf("read %q and %q, %v, %v", old, now, err, err2)
+	}
+	if err := lab.RemoveManifest("a.yml"); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(lab.Manifests()); err != nil || len(left) != 0 {
+		t.Errorf("the folder holds %v, %v", left, err)
+	}
+}
+
+// TestReadmesPageIsAPage keeps the notation that the README teaches true.
+func TestReadmesPageIsAPage(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "```yaml\n")
+	page, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("README.md shows no page")
+	}
+	if _, err := spec.Parse("README.md", []byte(page)); err != nil {
+		t.Error(err)
 	}
 }
 

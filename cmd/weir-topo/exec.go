@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -13,7 +14,7 @@ import (
 
 // newExecCommand is weir-topo exec.
 func newExecCommand(g *globalFlags) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "exec NODE [--] COMMAND...",
 		Short: "Run a command in a node",
 		Long: `Run a command in a node's namespace, in place of this program: terminal, input
@@ -24,15 +25,24 @@ WEIR_SOCKET names the node's weir, so that weirctl just works.`,
   weir-topo exec worker1 -- gobgp neighbor
   weir-topo exec nginx-test -- bash`,
 		Args: cobra.MinimumNArgs(2),
-		// Flags after NODE are the command's own.
 		RunE: func(_ *cobra.Command, args []string) error {
+			command := args[1:]
+			if command[0] == "--" {
+				command = command[1:]
+			}
+			if len(command) == 0 {
+				return usageError{errors.New("no command given; see `weir-topo exec --help`")}
+			}
 			t, err := g.open()
 			if err != nil {
 				return err
 			}
-			return replace(t, args[0], args[1:])
+			return replace(t, args[0], command)
 		},
 	}
+	// Flags after NODE are the command's own, with or without the dashes.
+	cmd.Flags().SetInterspersed(false)
+	return cmd
 }
 
 // replace puts the command in place of this process.

@@ -96,7 +96,8 @@ func drawMachines(b *strings.Builder, p *spec.Page) {
 		if n.Role == spec.Switch {
 			continue
 		}
-		fmt.Fprintf(b, "  %-*s  %-6s  %s\n", width, name, n.Role, strings.Join(inside(n), "; "))
+		line := fmt.Sprintf("  %-*s  %-6s  %s", width, name, n.Role, strings.Join(inside(n), "; "))
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	if p.KubeProxy == nil {
 		return

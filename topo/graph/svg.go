@@ -11,6 +11,7 @@ import (
 // Sizes in SVG user units, which browsers show as pixels.
 const (
 	charWidth  = 7.3
+	titleWidth = 9.4 // a character of the title
 	lineHeight = 17
 	padding    = 10
 	gap        = 34
@@ -77,6 +78,7 @@ func (p *picture) place() {
 		y = p.row(pods, y+gap/2)
 	}
 	p.height = y + padding
+	p.width = float64(len([]rune(p.title())))*titleWidth + 2*padding
 	for _, b := range p.boxes {
 		p.width = max(p.width, b.x+b.w+padding)
 	}
@@ -166,7 +168,7 @@ func (p *picture) draw() {
 		p.width, p.height, p.width, p.height)
 	p.out.WriteString(style)
 	fmt.Fprintf(&p.out, `<rect width="100%%" height="100%%" fill="#ffffff" stroke="none"/>`+"\n")
-	fmt.Fprintf(&p.out, `<text class="title" x="%d" y="28">%s</text>`+"\n", padding, html.EscapeString(p.page.Name+": "+p.page.Title))
+	fmt.Fprintf(&p.out, `<text class="title" x="%d" y="28">%s</text>`+"\n", padding, html.EscapeString(p.title()))
 	for _, l := range p.page.Links {
 		p.link(l)
 	}
@@ -183,6 +185,8 @@ func (p *picture) draw() {
 	}
 	p.out.WriteString("</svg>\n")
 }
+
+func (p *picture) title() string { return p.page.Name + ": " + p.page.Title }
 
 func (p *picture) machine(b *box) {
 	fmt.Fprintf(&p.out, `<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"/>`+"\n",

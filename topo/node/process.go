@@ -104,9 +104,9 @@ func (p *Process) command() (*exec.Cmd, error) {
 		}
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
-	// A group of its own keeps the terminal's ^C away, and lets a stop reach
-	// the children too.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A session of its own keeps the terminal's ^C and hang-up away; it is a
+	// process group too, so that a stop reaches the children.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd, nil
 }
 
