@@ -302,3 +302,18 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// A bridge has no XDP of its own: TC serves, and the status says why.
+func TestADriverWithoutXDPFallsBackToTC(t *testing.T) {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "eth7"
+	bridge := &netlink.Bridge{LinkAttrs: attrs}
+	must(t, netlink.LinkAdd(bridge))
+	t.Cleanup(func() { must(t, netlink.LinkDel(bridge)) })
+	s := mustHook(t, Options{Choice: XDP})
+	s.expect(t, "eth7", "tc: attach native XDP: ")
+	expectAttached(t, "eth7", 1, 0, false)
+	if got, _ := s.devices.at(nstest.MustLink(t, "eth7").Attrs().Index); got.TransmitsXDP {
+		t.Error("the bridge is taken for one that transmits from XDP")
+	}
+}
