@@ -7,3 +7,5 @@
 // production. Expected packets are built anew by gopacket, which computes every
 // checksum over the whole packet: nothing of the programs' own arithmetic is used.
 package packettest
+
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-19 -strip llvm-strip-19 -cflags "-O2 -g -Wall -Werror -mcpu=v3 -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" -target bpfel bench bench.bpf.c
