@@ -3,6 +3,7 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,8 +20,15 @@ type recording struct {
 	file *os.File
 }
 
-// recordLinks records every link to link-NODE-INTERFACE.pcapng.
-func (s *Scenario) recordLinks() error {
+// startRecording makes the folder of the next failure and records every link
+// into it, as link-NODE-INTERFACE.pcapng.
+func (s *Scenario) startRecording() error {
+	if err := os.MkdirAll(s.folder(), 0o755); err != nil {
+		return fmt.Errorf("make folder of artifacts: %w", err)
+	}
+	if !s.recorded {
+		return nil
+	}
 	for _, l := range s.Page.Links {
 		if err := s.record(s.observer(l)); err != nil {
 			return err
@@ -39,7 +47,7 @@ func (s *Scenario) observer(l spec.Link) spec.Endpoint {
 }
 
 func (s *Scenario) record(e spec.Endpoint) error {
-	f, err := os.Create(filepath.Join(s.artifacts, fmt.Sprintf("link-%s-%s.pcapng", e.Node, e.Interface)))
+	f, err := os.Create(filepath.Join(s.folder(), fmt.Sprintf("link-%s-%s.pcapng", e.Node, e.Interface)))
 	if err != nil {
 		return fmt.Errorf("record %s: %w", e, err)
 	}
@@ -54,8 +62,8 @@ func (s *Scenario) record(e spec.Endpoint) error {
 	return nil
 }
 
-// stopCaptures ends all recordings. Their files stay.
-func (s *Scenario) stopCaptures() error {
+// stopRecording ends all recordings. Their files stay.
+func (s *Scenario) stopRecording() error {
 	var errs []error
 	for _, c := range s.captures {
 		errs = append(errs, c.Stop(), c.file.Close())
@@ -88,4 +96,22 @@ func (s *Scenario) Inject(at string) *capture.Injector {
 	}
 	ginkgo.DeferCleanup(i.Close)
 	return i
+}
+
+// MAC is the hardware address of an interface, written node:interface.
+func (s *Scenario) MAC(at string) net.HardwareAddr {
+	ginkgo.GinkgoHelper()
+	node, name, _ := strings.Cut(at, ":")
+	var mac net.HardwareAddr
+	err := s.Node(node).Do(func() error {
+		i, err := net.InterfaceByName(name)
+		if err == nil {
+			mac = i.HardwareAddr
+		}
+		return err
+	})
+	if err != nil {
+		ginkgo.Fail(fmt.Sprintf("read hardware address of %s: %v", at, err))
+	}
+	return mac
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,16 +32,21 @@ func reportFailure() {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
 	for _, s := range present.scenarios {
-		s.failed = true
 		r.topologies = append(r.topologies, s.collect(ctx, last))
 	}
 	r.again = again(spec.FullText())
 	r.keep = "WEIR_KEEP=1 " + r.again
 	for _, s := range present.scenarios {
 		// Where the artifacts are, the report is too.
-		_ = os.WriteFile(filepath.Join(s.artifacts, "report.txt"), []byte(r.String()), 0o644)
+		_ = os.WriteFile(filepath.Join(s.folder(), "report.txt"), []byte(r.String()), 0o644)
 	}
 	ginkgo.AddReportEntry("failure report", ginkgo.ReportEntryVisibilityFailureOrVerbose, r)
+	for _, s := range present.scenarios {
+		s.failures++
+		if err := s.startRecording(); err != nil {
+			ginkgo.Fail(err.Error())
+		}
+	}
 }
 
 // again is the command that builds and runs one spec of this package.
@@ -52,7 +56,7 @@ func again(text string) string {
 		wd = "."
 	}
 	focus := strings.ReplaceAll(regexp.QuoteMeta(text), "'", ".")
-	return fmt.Sprintf("FOCUS='^%s$' ci/test.sh suite %s", focus, filepath.Base(wd))
+	return fmt.Sprintf("FOCUS='%s$' ci/test.sh suite %s", focus, filepath.Base(wd))
 }
 
 // location is a file of the repository and a line.
@@ -67,7 +71,7 @@ func location(file string, line int) string {
 
 // collect reads and keeps all that tells where the packets went.
 func (s *Scenario) collect(ctx context.Context, last *step) topologyReport {
-	t := topologyReport{name: s.Page.Name + " " + s.ID(), artifacts: s.artifacts}
+	t := topologyReport{name: s.Page.Name + " " + s.ID(), artifacts: s.folder()}
 	problem := func(err error) {
 		if err != nil {
 			t.problems = append(t.problems, err.Error())
@@ -78,8 +82,8 @@ func (s *Scenario) collect(ctx context.Context, last *step) topologyReport {
 		before = last.before[s]
 	}
 	t.nodes, t.links = s.snapshot(ctx).since(before)
-	problem(s.stopCaptures())
-
+	problem(s.stopRecording())
+	problem(s.Dump(ctx, s.folder()))
 	problem(s.writeTranscript())
 	for _, p := range s.Processes() {
 		if tail, ok := readTail(p); ok {
@@ -87,7 +91,7 @@ func (s *Scenario) collect(ctx context.Context, last *step) topologyReport {
 		}
 	}
 	var err error
-	t.files, err = listFiles(s.artifacts)
+	t.files, err = listFiles(s.folder())
 	problem(err)
 	if keep() {
 		name := s.Nodes()[0].Name
@@ -105,7 +109,7 @@ func (s *Scenario) writeTranscript() error {
 	for _, st := range present.steps {
 		fmt.Fprintln(&b, st)
 	}
-	return os.WriteFile(filepath.Join(s.artifacts, "transcript.txt"), []byte(b.String()), 0o644)
+	return os.WriteFile(filepath.Join(s.folder(), "transcript.txt"), []byte(b.String()), 0o644)
 }
 
 // worrying lines are slog's and BIRD's warnings and errors, and panics.
@@ -131,19 +135,26 @@ func readTail(p *node.Process) (logTail, bool) {
 	return tail, tail.ended || len(tail.lines) > 0
 }
 
-// listFiles lists the files below dir, relative to it.
+// listFiles lists what dir has, folders with how many files they hold.
 func listFiles(dir string) ([]string, error) {
-	var files []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(dir, path)
-		files = append(files, rel)
-		return err
-	})
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list artifacts: %w", err)
+	}
+	var files []string
+	for _, e := range entries {
+		name := e.Name()
+		if e.IsDir() {
+			below, err := os.ReadDir(filepath.Join(dir, name))
+			if err != nil {
+				return nil, fmt.Errorf("list artifacts: %w", err)
+			}
+			if len(below) == 0 {
+				continue
+			}
+			name = fmt.Sprintf("%s/ (%d files)", name, len(below))
+		}
+		files = append(files, name)
 	}
 	return files, nil
 }

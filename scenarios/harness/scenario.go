@@ -37,10 +37,11 @@ type Scenario struct {
 	*topo.Topology
 
 	artifacts string // folder, gone at the end unless a spec failed
+	recorded  bool   // links are recorded into pcap files
+	failures  int    // specs that failed while the scenario stood
 	clients   map[string]*client.Client
 	sequence  uint64 // of the last state sent
 	captures  []*recording
-	failed    bool // a spec failed while the scenario stood
 }
 
 // present is the state of the spec that runs.
@@ -78,13 +79,16 @@ func up(ctx context.Context, page string, o Options) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Scenario{Topology: t, clients: map[string]*client.Client{}}
+	s := &Scenario{Topology: t, clients: map[string]*client.Client{}, recorded: !o.Unrecorded}
 	present.scenarios = append(present.scenarios, s)
-	if s.artifacts, err = artifactsDir(p.Name + "-" + t.ID()); err != nil || o.Unrecorded {
+	if s.artifacts, err = artifactsDir(p.Name + "-" + t.ID()); err != nil {
 		return s, err
 	}
-	return s, s.recordLinks()
+	return s, s.startRecording()
 }
+
+// folder is where the next failure leaves what it has.
+func (s *Scenario) folder() string { return filepath.Join(s.artifacts, fmt.Sprint(s.failures+1)) }
 
 // artifactsDir makes a folder for one topology.
 func artifactsDir(name string) (string, error) {
@@ -115,15 +119,15 @@ func (s *Scenario) cleanup() error {
 	for _, c := range s.clients {
 		c.Close()
 	}
-	err := s.stopCaptures()
-	if s.failed && keep() {
+	unused := s.folder()
+	if s.failures == 0 {
+		unused = s.artifacts
+	}
+	err := errors.Join(s.stopRecording(), os.RemoveAll(unused))
+	if s.failures > 0 && keep() {
 		return errors.Join(err, s.Close())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	err = errors.Join(err, s.Down(ctx))
-	if !s.failed {
-		err = errors.Join(err, os.RemoveAll(s.artifacts))
-	}
-	return err
+	return errors.Join(err, s.Down(ctx))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
+	"github.com/onsi/gomega/format"
 )
 
 // suiteTimeout ends a suite that hangs while Ginkgo can still clean up after it.
@@ -22,6 +23,7 @@ const program = "weir"
 // Run runs the package's specs, with the report for those that fail.
 func Run(t *testing.T, description string) {
 	gomega.RegisterFailHandler(ginkgo.Fail)
+	format.RegisterCustomFormatter(message)
 	ginkgo.BeforeSuite(func() {
 		if err := preflight(); err != nil {
 			ginkgo.Fail(err.Error())
@@ -34,6 +36,15 @@ func Run(t *testing.T, description string) {
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	suite.Timeout = min(suite.Timeout, suiteTimeout)
 	ginkgo.RunSpecs(t, description, suite, reporter)
+}
+
+// message shows an error by what it says, not by how it is nested.
+func message(v any) (string, bool) {
+	err, ok := v.(error)
+	if !ok {
+		return "", false
+	}
+	return err.Error(), true
 }
 
 // preflight says what a suite lacks before its first topology says it badly.

@@ -1,0 +1,45 @@
+package nat
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/scenarios/harness"
+	"github.com/weir-lb/weir/scenarios/harness/onelb"
+	"github.com/weir-lb/weir/topo/probe/packet"
+)
+
+// The failure that docs/testing.md shows is made by WEIR_SHOW_FAILURE=1: the
+// packet that should arrive has one hop left, and weir is that hop.
+var _ = Describe("A client far away", func() {
+	if os.Getenv("WEIR_SHOW_FAILURE") == "" {
+		return
+	}
+	It("reaches the backend", func(ctx SpecContext) {
+		lab := onelb.Up(ctx, harness.Options{Hook: "tc"})
+		silence(ctx, lab)
+		w := wire(lab)
+		harness.Step("the service is programmed", func() {
+			lab.Program(ctx, "lb", onelb.Service(v1.ModeFullNAT, v1.UDP, silentBackend))
+		})
+		harness.Step("a datagram arrives", func() {
+			flow := wayOf(v1.ModeFullNAT, v1.UDP, netip.AddrPortFrom(silentClient, 20000), silentBackend)
+			header := w.header(flow, true)
+			header.TTL = 1
+			frame, err := packet.UDPFrame(header, bytes(100))
+			Expect(err).NotTo(HaveOccurred())
+			arrival := same(frame)
+			Expect(w.fromClient.Send(frame)).To(Succeed())
+			soon, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			_, err = w.atBackend.Wait(soon, arrival)
+			Expect(err).NotTo(HaveOccurred(), "want %s -> %s", flow.source, flow.backend)
+		})
+	})
+})

@@ -1,0 +1,96 @@
+package nat
+
+import (
+	"fmt"
+	"net/netip"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/scenarios/harness"
+	"github.com/weir-lb/weir/scenarios/harness/onelb"
+	"github.com/weir-lb/weir/topo/capture"
+	"github.com/weir-lb/weir/topo/probe/packet"
+)
+
+// way is one flow with its addresses on both sides of weir.
+type way struct {
+	client, frontend netip.AddrPort // as the client sees it
+	source, backend  netip.AddrPort // as the backend sees it
+}
+
+// wayOf is what the mode makes of a client's flow to backend1. Its port is free
+// on the other side too, so weir keeps it.
+func wayOf(m v1.Mode, p v1.Protocol, client, backend netip.AddrPort) way {
+	w := way{client: client, frontend: onelb.Frontend(m, p), source: client, backend: backend}
+	switch m {
+	case v1.ModeOneArm:
+		w.source = netip.AddrPortFrom(onelb.TowardsBackend1, client.Port())
+	case v1.ModeFullNAT:
+		w.source = netip.AddrPortFrom(onelb.VIP, client.Port())
+	case v1.ModeDefault:
+	}
+	return w
+}
+
+// forward is what weir does to a packet of the client, reply to one of the backend.
+func (w way) forward() packet.Translation {
+	return packet.Translation{Src: w.source, Dst: w.backend, TTLDown: 1}
+}
+
+func (w way) reply() packet.Translation {
+	return packet.Translation{Src: w.frontend, Dst: w.client, TTLDown: 1}
+}
+
+// between keeps the frames from one address and port to another.
+func between(c *capture.Capture, src, dst netip.AddrPort) []capture.Frame {
+	var frames []capture.Frame
+	for _, f := range c.Frames() {
+		if p, err := f.Packet(); err == nil && p.Src == src && p.Dst == dst {
+			frames = append(frames, f)
+		}
+	}
+	return frames
+}
+
+// compare says how what arrived differs from what was sent and translated: ""
+// when each packet arrived once, with exactly the right bytes.
+func compare(sent, arrived []capture.Frame, t packet.Translation) string {
+	if len(sent) == 0 {
+		return "nothing was sent"
+	}
+	for _, f := range sent {
+		if diff := find(f, arrived, t); diff != "" {
+			return diff
+		}
+	}
+	if len(arrived) != len(sent) {
+		return fmt.Sprintf("%d packets were sent, %d arrived", len(sent), len(arrived))
+	}
+	return ""
+}
+
+// find looks for the packet among those that arrived. A retransmission has the
+// identity of the first packet and other bytes, so any may be the one.
+func find(sent capture.Frame, arrived []capture.Frame, t packet.Translation) string {
+	p, err := sent.Packet()
+	if err != nil {
+		return err.Error()
+	}
+	want, err := packet.Translate(sent.Data, t)
+	if err != nil {
+		return err.Error()
+	}
+	id, _ := packet.Identify(sent.Data) // it parsed a moment ago
+	lost := fmt.Sprintf("%s was sent and did not arrive", p)
+	for _, f := range arrived {
+		other, err := packet.Identify(f.Data)
+		if err != nil || other != id {
+			continue
+		}
+		diff := harness.DiffFrame(want, f)
+		if diff == "" {
+			return ""
+		}
+		lost = fmt.Sprintf("%s arrived changed:\n%s", p, diff)
+	}
+	return lost
+}
