@@ -185,7 +185,7 @@ func TestExitCodes(t *testing.T) {
 		says string
 	}{
 		{"no page", []string{"up"}, 2, "weir-topo up --help"},
-		{"unknown flag", []string{"up", "one-lb", "--nmae", "x"}, 2, "--nmae"},
+		{"unknown flag", []string{"up", "one-lb", "--wrong", "x"}, 2, "--wrong"},
 		{"unknown page", []string{"up", "one-bl"}, 1, "one-lb"},
 		{"bad page", []string{"up", bad}, 1, `bad.yaml:3: nodes.a.role: unknown role "cow"`},
 		{"bad id", []string{"up", "one-lb", "--name", "A-b"}, 1, "use 1 to 12 of a-z and 0-9"},

@@ -136,7 +136,7 @@ func program(p spec.Process) string {
 	shown := words[:1:1]
 	for i, w := range words[1:] {
 		value := i+2 < len(words) && strings.Contains(words[i+2], "{{") && !strings.HasPrefix(words[i+2], "-")
-		if !strings.Contains(w, "{{") && !(strings.HasPrefix(w, "-") && value) {
+		if !strings.Contains(w, "{{") && (!value || !strings.HasPrefix(w, "-")) {
 			shown = append(shown, w)
 		}
 	}
