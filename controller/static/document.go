@@ -42,22 +42,29 @@ func isMarker(line []byte) bool {
 
 // parse reads the document that starts after skipped lines of its file.
 func parse(text []byte, skipped int) document {
-	// As many empty lines before it make the parser count as a person does.
-	padded := append(bytes.Repeat([]byte("\n"), skipped), text...)
 	var root yaml.Node
-	if err := yaml.Unmarshal(padded, &root); err != nil {
+	if err := yaml.Unmarshal(text, &root); err != nil {
 		line, message := syntaxError(err)
 		if strings.Contains(message, "tab character") {
-			line = tabLine(padded, line)
+			line = tabLine(text, line)
 		}
 		// The parser may find out at the end of the text, behind the last line.
-		line = min(line, bytes.Count(bytes.TrimRight(padded, "\n"), []byte("\n"))+1)
-		return document{line: max(line, skipped+1), err: errors.New(message)}
+		line = min(line, bytes.Count(bytes.TrimRight(text, "\n"), []byte("\n"))+1)
+		return document{line: skipped + max(line, 1), err: errors.New(message)}
 	}
 	if len(root.Content) == 0 || isNull(root.Content[0]) {
 		return document{line: skipped + 1}
 	}
+	shift(&root, skipped)
 	return document{root: root.Content[0], line: root.Content[0].Line}
+}
+
+// shift makes the lines those of the file.
+func shift(n *yaml.Node, lines int) {
+	n.Line += lines
+	for _, c := range n.Content {
+		shift(c, lines)
+	}
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
