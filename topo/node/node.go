@@ -137,7 +137,8 @@ func (n *Node) RunInput(ctx context.Context, stdin []byte, name string, args ...
 }
 
 // Environ is the environment of the node's processes: the caller's, with the
-// bin folder first in PATH, and WEIR_SOCKET.
+// bin folder first in PATH, WEIR_SOCKET, and WEIR_CONTROLLER_SOCKET, which is
+// one for the topology: kube-weir runs on one node and is asked from any.
 func (n *Node) Environ() []string {
 	var env []string
 	for _, e := range os.Environ() {
@@ -145,7 +146,8 @@ func (n *Node) Environ() []string {
 			env = append(env, e)
 		}
 	}
-	return append(env, "PATH="+n.path(), "WEIR_SOCKET="+filepath.Join(n.Dir(), "weir.sock"), "WEIR_NODE="+n.Name)
+	return append(env, "PATH="+n.path(), "WEIR_SOCKET="+filepath.Join(n.Dir(), "weir.sock"),
+		"WEIR_CONTROLLER_SOCKET="+filepath.Join(n.Vars.Dir, "kube-weir.sock"), "WEIR_NODE="+n.Name)
 }
 
 func (n *Node) path() string {

@@ -107,7 +107,9 @@ func UpPage(ctx context.Context, page string, o harness.Options) *Lab {
 }
 
 // ControllerSocket is kube-weir's API.
-func (l *Lab) ControllerSocket() string { return filepath.Join(l.Node("worker2").Dir(), "kube-weir.sock") }
+func (l *Lab) ControllerSocket() string {
+	return filepath.Join(l.Dir(), "kube-weir.sock")
+}
 
 // ExpectConverged waits until both masters serve the three services, client
 // and workers have their route to the active master, and the client knows the
