@@ -112,7 +112,7 @@ func TestArticleSays(t *testing.T) {
 
 func decideArticle(t *testing.T, last controller.Memory) decide.Decision {
 	t.Helper()
-	u, err := static.Load("../static/testdata/article")
+	u, err := static.Load("../../topo/catalog/article")
 	if err != nil || len(u.Problems) > 0 {
 		t.Fatal(err, u.Problems)
 	}

@@ -165,7 +165,7 @@ func bomb() string {
 
 // TestFieldsAreRead makes sure that what was checked is also decoded.
 func TestFieldsAreRead(t *testing.T) {
-	u, err := Load("testdata/article")
+	u, err := Load("../../topo/catalog/article")
 	if err != nil || len(u.Problems) > 0 {
 		t.Fatal(err, u.Problems)
 	}
