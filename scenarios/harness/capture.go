@@ -76,8 +76,23 @@ func (s *Scenario) stopRecording() error {
 // until the spec ends; filter chooses which, nil takes all.
 func (s *Scenario) Capture(at string, filter func(capture.Frame) bool) *capture.Capture {
 	ginkgo.GinkgoHelper()
+	return s.capture(at, capture.Options{Filter: filter})
+}
+
+// headerBytes are enough for Ethernet, IPv4 and TCP with options.
+const headerBytes = 128
+
+// Headers is Capture for bulk traffic: it keeps the begin of each frame only.
+func (s *Scenario) Headers(at string, filter func(capture.Frame) bool) *capture.Capture {
+	ginkgo.GinkgoHelper()
+	return s.capture(at, capture.Options{Filter: filter, Snaplen: headerBytes})
+}
+
+func (s *Scenario) capture(at string, o capture.Options) *capture.Capture {
+	ginkgo.GinkgoHelper()
 	node, iface, _ := strings.Cut(at, ":")
-	c, err := capture.Open(capture.Options{Interface: iface, Node: node, Enter: s.Node(node).Do, Filter: filter})
+	o.Node, o.Interface, o.Enter = node, iface, s.Node(node).Do
+	c, err := capture.Open(o)
 	if err != nil {
 		ginkgo.Fail(err.Error())
 	}

@@ -1,0 +1,3 @@
+// Package load sends a thousand requests of each protocol, 64 at a time, and
+// misses none.
+package load
