@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
-	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -127,7 +126,7 @@ $`))
 	Describe("answers requests", func() {
 		for _, s := range lab.Services {
 			It("over "+string(s.Protocol)+", and every packet is right on every hop", func(ctx SpecContext) {
-				expectRightHops(ctx, l, s, "master1")
+				expectRightHops(ctx, l, s)
 			})
 		}
 		for _, s := range lab.Services {
@@ -145,6 +144,18 @@ $`))
 		})
 	})
 
+	It("control: the look at every hop finds a port that is not as expected", func(ctx SpecContext) {
+		wrong := lab.UDP
+		wrong.NodePort = netip.AddrPortFrom(wrong.NodePort.Addr(), wrong.NodePort.Port()+1)
+		w := watch(l, lab.UDP, request(lab.UDP, "master1", 0))
+		a, err := l.Requests.Do(ctx, lab.UDP.Request())
+		Expect(err).NotTo(HaveOccurred())
+		harness.Soon(ctx, func() string {
+			return w.compare(request(lab.UDP, "master1", a.Local.Port()), a.Local, lab.UDP.Frontend)
+		}).Should(BeEmpty())
+		Expect(w.compare(request(wrong, "master1", a.Local.Port()), a.Local, lab.UDP.Frontend)).To(HavePrefix(
+			a.Local.String() + " -> 123.123.123.1:55003 udp"), "at master1:eth1 >")
+	})
 	It("plays the page's own steps", func(ctx SpecContext) {
 		Expect(replay.Run(ctx, l.Topology, GinkgoWriter)).To(Succeed())
 	})
@@ -167,27 +178,11 @@ $`))
 	})
 })
 
-var _ = Describe("The article on native XDP", Ordered, ContinueOnFailure, Label("xdp"), func() {
-	var l *lab.Lab
-	BeforeAll(func(ctx SpecContext) { l = lab.Up(ctx, harness.Options{Hook: "xdp"}) })
-	for _, s := range lab.Services {
-		It("answers over "+string(s.Protocol)+", and every packet is right on every hop", func(ctx SpecContext) {
-			expectRightHops(ctx, l, s) // XDP hides what passes on the master
-		})
-		It("answers over "+string(s.Protocol)+", 1 000 requests, 64 at a time, none lost", func(ctx SpecContext) {
-			expectNoneLost(ctx, l, s)
-		})
-	}
-})
-
 // expectRightHops sends a request and looks at all packets of its connection
-// on both ways. Captures work on the masters named, and on all other nodes.
-func expectRightHops(ctx context.Context, l *lab.Lab, s lab.Service, visible ...string) {
+// on both ways.
+func expectRightHops(ctx context.Context, l *lab.Lab, s lab.Service) {
 	GinkgoHelper()
-	shown := slices.DeleteFunc(request(s, "master1", 0), func(h hop) bool {
-		return h.at == "master1:eth1" && !slices.Contains(visible, "master1")
-	})
-	w := watch(l, s, shown)
+	w := watch(l, s, request(s, "master1", 0))
 	var client netip.AddrPort
 	harness.Step("the client asks "+s.Pod, func() {
 		a, err := l.Requests.Do(ctx, s.Request())
