@@ -41,9 +41,7 @@ var _ = Describe("The article with the client two hops from the workers", Ordere
 		}
 	})
 	It("control: without the services the route goes and requests fail", func(ctx SpecContext) {
-		for _, s := range lab.Services {
-			Expect(l.RemoveManifest(s.Manifest)).To(Succeed())
-		}
+		l.Withdraw(lab.Services...)
 		l.ExpectRoutes(ctx, netip.Addr{})
 		Expect(l.Ask(ctx, 300*time.Millisecond, lab.Services...)).NotTo(BeEmpty())
 	})

@@ -23,7 +23,8 @@ type Path struct {
 // first; none without the prefix.
 func (l *Lab) Paths(ctx context.Context) ([]Path, error) {
 	n := l.Node("client")
-	out, err := n.Run(ctx, "birdc", "-s", filepath.Join(n.Dir(), "bird.ctl"), "show", "route", VIP.String()+"/32", "all")
+	out, err := n.Run(ctx, "birdc", "-s", filepath.Join(n.Dir(), "bird.ctl"),
+		"show", "route", "all", "where", "net", "=", VIP.String()+"/32") // "for" fails where there is none
 	if err != nil {
 		return nil, err
 	}
