@@ -12,6 +12,8 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 	"github.com/onsi/gomega/format"
+
+	"github.com/weir-lb/weir/topo/capture"
 )
 
 // suiteTimeout ends a suite that hangs while Ginkgo can still clean up after it.
@@ -38,13 +40,20 @@ func Run(t *testing.T, description string) {
 	ginkgo.RunSpecs(t, description, suite, reporter)
 }
 
-// message shows an error by what it says, not by how it is nested.
+// message shows an error by what it says, not by how it is nested, and a
+// captured frame as a line.
 func message(v any) (string, bool) {
-	err, ok := v.(error)
-	if !ok {
-		return "", false
+	switch v := v.(type) {
+	case error:
+		return v.Error(), true
+	case capture.Frame:
+		p, err := v.Packet()
+		if err != nil {
+			return err.Error(), true
+		}
+		return capture.Hop{Frame: v, Packet: p}.String(), true
 	}
-	return err.Error(), true
+	return "", false
 }
 
 // preflight says what a suite lacks before its first topology says it badly.

@@ -13,134 +13,64 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/scenarios/harness"
 	"github.com/weir-lb/weir/scenarios/harness/onelb"
-	"github.com/weir-lb/weir/topo/capture"
-	"github.com/weir-lb/weir/topo/link"
 	"github.com/weir-lb/weir/topo/probe/packet"
-)
-
-// The silent addresses belong to the client and to backend1, whose kernels drop
-// what comes for them: nothing but the crafted frames is ever sent from there.
-var (
-	silentClient  = netip.MustParseAddr("192.0.2.2")
-	silentBackend = netip.MustParseAddrPort("198.51.100.2:7000")
 )
 
 var _ = Describe("A crafted packet", func() {
 	for _, hook := range onelb.Hooks {
 		Describe("on "+hook, Ordered, ContinueOnFailure, Label(hook), func() {
-			var w wires
+			var lab *onelb.Lab
+			var wires onelb.Wires
 			BeforeAll(func(ctx SpecContext) {
-				lab := onelb.Up(ctx, harness.Options{Hook: hook})
-				silence(ctx, lab)
+				lab = onelb.Up(ctx, harness.Options{Hook: hook})
+				lab.Silence(ctx)
 				var services []v1.Service
 				for _, m := range onelb.Modes {
 					for _, p := range onelb.Protocols {
-						services = append(services, onelb.Service(m, p, silentBackend))
+						services = append(services, onelb.Service(m, p, onelb.SilentBackend))
 					}
 				}
 				lab.Program(ctx, "lb", services...)
-				w = wire(lab)
+				wires = lab.Wire()
 			})
 			port := uint16(20000) // each flow has one of its own
 			for _, mode := range onelb.Modes {
 				for _, protocol := range onelb.Protocols {
-					flow := wayOf(mode, protocol, netip.AddrPortFrom(silentClient, port), silentBackend)
+					way := onelb.WayOf(mode, protocol, netip.AddrPortFrom(onelb.SilentClient, port), onelb.SilentBackend)
 					port++
 					It(fmt.Sprintf("arrives with exact bytes: %s, %s", mode, protocol), func(ctx SpecContext) {
-						for _, c := range conversations[protocol] {
-							w.pass(ctx, flow, c)
+						for _, l := range conversations[protocol] {
+							pass(ctx, wires, way, l)
 						}
 					})
 				}
 			}
 			It("control: without the service it does not arrive", func(ctx SpecContext) {
-				w.lab.Program(ctx, "lb")
-				flow := wayOf(v1.ModeFullNAT, v1.UDP, netip.AddrPortFrom(silentClient, port), silentBackend)
-				soon, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-				defer cancel()
-				frame, err := conversations[v1.UDP][0].craft(w.header(flow, true))
+				lab.Program(ctx, "lb")
+				way := onelb.WayOf(v1.ModeFullNAT, v1.UDP, netip.AddrPortFrom(onelb.SilentClient, port), onelb.SilentBackend)
+				frame, err := conversations[v1.UDP][0].craft(wires.Header(way, false))
 				Expect(err).NotTo(HaveOccurred())
-				arrival := same(frame)
-				Expect(w.fromClient.Send(frame)).To(Succeed())
-				_, err = w.atBackend.Wait(soon, arrival)
+				_, err = wires.Try(ctx, 300*time.Millisecond, frame, false)
 				Expect(err).To(MatchError(context.DeadlineExceeded))
 			})
 		})
 	}
 })
 
-// silence adds the silent addresses.
-func silence(ctx context.Context, lab *onelb.Lab) {
-	GinkgoHelper()
-	for node, address := range map[string]netip.Prefix{
-		"client": netip.PrefixFrom(silentClient, 24), "backend1": netip.PrefixFrom(silentBackend.Addr(), 25),
-	} {
-		n := lab.Node(node)
-		Expect(link.AddAddress(n.NS, "eth1", address)).To(Succeed())
-		_, err := n.Run(ctx, "iptables", "-w", "-I", "INPUT", "-d", address.Addr().String(), "-j", "DROP")
-		Expect(err).NotTo(HaveOccurred())
-	}
-}
-
-// wires are the two ends at which frames are sent and seen.
-type wires struct {
-	lab                     *onelb.Lab
-	fromClient, fromBackend *capture.Injector
-	atClient, atBackend     *capture.Capture
-}
-
-func wire(lab *onelb.Lab) wires {
-	GinkgoHelper()
-	incoming := func(f capture.Frame) bool { return !f.Outgoing }
-	return wires{
-		lab: lab, fromClient: lab.Inject("client:eth1"), fromBackend: lab.Inject("backend1:eth1"),
-		atClient: lab.Capture("client:eth1", incoming), atBackend: lab.Capture("backend1:eth1", incoming),
-	}
-}
-
-// header addresses a frame to weir, from the client or from the backend.
-func (w wires) header(f way, forward bool) packet.Header {
-	GinkgoHelper()
-	if forward {
-		return packet.Header{SrcMAC: w.lab.MAC("client:eth1"), DstMAC: w.lab.MAC("lb:eth1"), Src: f.client, Dst: f.frontend}
-	}
-	return packet.Header{SrcMAC: w.lab.MAC("backend1:eth1"), DstMAC: w.lab.MAC("lb:eth2"), Src: f.backend, Dst: f.source}
-}
-
 // pass sends one packet of the conversation and looks at it at the other end.
-func (w wires) pass(ctx context.Context, f way, l line) {
+func pass(ctx context.Context, w onelb.Wires, f onelb.Way, l line) {
 	GinkgoHelper()
 	harness.Step(l.says, func() {
-		frame, err := l.craft(w.header(f, !l.reply))
+		frame, err := l.craft(w.Header(f, l.reply))
 		Expect(err).NotTo(HaveOccurred())
-		from, at, translation := w.fromClient, w.atBackend, f.forward()
+		translation := f.Forward()
 		if l.reply {
-			from, at, translation = w.fromBackend, w.atClient, f.reply()
+			translation = f.Reply()
 		}
 		want, err := packet.Translate(frame, translation)
 		Expect(err).NotTo(HaveOccurred())
-		arrival := same(frame)
-		Expect(from.Send(frame)).To(Succeed())
-		wait, cancel := context.WithTimeout(ctx, harness.Patience)
-		defer cancel()
-		got, err := at.Wait(wait, arrival)
-		wanted, _ := packet.Parse(want) // Translate has parsed it
-		Expect(err).NotTo(HaveOccurred(), "want %s", wanted)
-		Expect(got).To(harness.BeFrame(want))
+		Expect(w.Pass(ctx, frame, l.reply)).To(harness.BeFrame(want))
 	})
-}
-
-// same recognizes the frame, sent from now on, at another place.
-func same(frame []byte) func(capture.Frame) bool {
-	now := time.Now()
-	id, err := packet.Identify(frame)
-	return func(f capture.Frame) bool {
-		if f.Time.Before(now) {
-			return false
-		}
-		other, errOther := packet.Identify(f.Data)
-		return err == nil && errOther == nil && other == id
-	}
 }
 
 // line is one packet of a conversation.

@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"context"
 	"net/netip"
 	"os"
 	"time"
@@ -23,23 +22,19 @@ var _ = Describe("A client far away", func() {
 	}
 	It("reaches the backend", func(ctx SpecContext) {
 		lab := onelb.Up(ctx, harness.Options{Hook: "tc"})
-		silence(ctx, lab)
-		w := wire(lab)
+		lab.Silence(ctx)
+		wires := lab.Wire()
+		way := onelb.WayOf(v1.ModeFullNAT, v1.UDP, netip.AddrPortFrom(onelb.SilentClient, 20000), onelb.SilentBackend)
 		harness.Step("the service is programmed", func() {
-			lab.Program(ctx, "lb", onelb.Service(v1.ModeFullNAT, v1.UDP, silentBackend))
+			lab.Program(ctx, "lb", onelb.Service(v1.ModeFullNAT, v1.UDP, onelb.SilentBackend))
 		})
 		harness.Step("a datagram arrives", func() {
-			flow := wayOf(v1.ModeFullNAT, v1.UDP, netip.AddrPortFrom(silentClient, 20000), silentBackend)
-			header := w.header(flow, true)
+			header := wires.Header(way, false)
 			header.TTL = 1
 			frame, err := packet.UDPFrame(header, bytes(100))
 			Expect(err).NotTo(HaveOccurred())
-			arrival := same(frame)
-			Expect(w.fromClient.Send(frame)).To(Succeed())
-			soon, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			_, err = w.atBackend.Wait(soon, arrival)
-			Expect(err).NotTo(HaveOccurred(), "want %s -> %s", flow.source, flow.backend)
+			_, err = wires.Try(ctx, time.Second, frame, false)
+			Expect(err).NotTo(HaveOccurred(), "want %s -> %s", way.Source, way.Backend)
 		})
 	})
 })

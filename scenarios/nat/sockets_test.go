@@ -70,7 +70,7 @@ var _ = Describe("A request over sockets", func() {
 				Expect(err).NotTo(HaveOccurred())
 				a, err := s.Ask(ctx)
 				Expect(err).To(HaveOccurred())
-				c.way = wayOf(v1.ModeFullNAT, v1.UDP, a.Local, onelb.Server(onelb.Backend1, v1.UDP))
+				c.Way = onelb.WayOf(v1.ModeFullNAT, v1.UDP, a.Local, onelb.Server(onelb.Backend1, v1.UDP))
 				Expect(c.compare()).To(ContainSubstring("did not arrive"))
 				Expect(s.Close(ctx)).To(Succeed())
 			})
@@ -93,7 +93,7 @@ func (o offloads) set(lab *onelb.Lab) {
 
 // observed is a flow and the four places where its packets were seen.
 type observed struct {
-	way
+	onelb.Way
 	hook                                 string
 	atClient, outside, inside, atBackend *capture.Capture
 }
@@ -115,9 +115,9 @@ func exchange(ctx context.Context, lab *onelb.Lab, m v1.Mode, p v1.Protocol) *ob
 	harness.Step("the client asks and is answered", func() {
 		a, err := lab.Requests.Do(ctx, onelb.Request(m, p))
 		Expect(err).NotTo(HaveOccurred())
-		o.way = wayOf(m, p, a.Local, onelb.Server(onelb.Backend1, p))
+		o.Way = onelb.WayOf(m, p, a.Local, onelb.Server(onelb.Backend1, p))
 		Expect(a).To(HaveField("Backend", "backend1"))
-		Expect(a).To(HaveField("SeenClient", o.source))
+		Expect(a).To(HaveField("SeenClient", o.Source))
 	})
 	return o
 }
@@ -125,11 +125,11 @@ func exchange(ctx context.Context, lab *onelb.Lab, m v1.Mode, p v1.Protocol) *ob
 // compare looks at both directions: from one end to the other, and on weir's
 // node.
 func (o *observed) compare() string {
-	requests, answers := between(o.atClient, o.way.client, o.frontend), between(o.atBackend, o.way.backend, o.source)
-	if diff := compare(requests, between(o.atBackend, o.source, o.way.backend), o.forward()); diff != "" {
+	requests, answers := between(o.atClient, o.Client, o.Frontend), between(o.atBackend, o.Backend, o.Source)
+	if diff := compare(requests, between(o.atBackend, o.Source, o.Backend), o.Forward()); diff != "" {
 		return "from client to backend: " + diff
 	}
-	if diff := compare(answers, between(o.atClient, o.frontend, o.way.client), o.reply()); diff != "" {
+	if diff := compare(answers, between(o.atClient, o.Frontend, o.Client), o.Reply()); diff != "" {
 		return "from backend to client: " + diff
 	}
 	return o.compareAtLB(requests, answers)
@@ -139,7 +139,7 @@ func (o *observed) compare() string {
 // after it what will arrive. Native XDP takes packets before a capture sees
 // them, so there one sees that it did take them.
 func (o *observed) compareAtLB(requests, answers []capture.Frame) string {
-	in, out := between(o.outside, o.way.client, o.frontend), between(o.inside, o.source, o.way.backend)
+	in, out := between(o.outside, o.Client, o.Frontend), between(o.inside, o.Source, o.Backend)
 	if o.hook == "xdp" {
 		if len(in)+len(out) > 0 {
 			return fmt.Sprintf("native XDP left %d packets to the kernel", len(in)+len(out))
@@ -149,13 +149,13 @@ func (o *observed) compareAtLB(requests, answers []capture.Frame) string {
 	if diff := compare(requests, in, packet.Translation{}); diff != "" {
 		return "from client to lb: " + diff
 	}
-	if diff := compare(requests, out, o.forward()); diff != "" {
+	if diff := compare(requests, out, o.Forward()); diff != "" {
 		return "from client, out of lb: " + diff
 	}
-	if diff := compare(answers, between(o.inside, o.way.backend, o.source), packet.Translation{}); diff != "" {
+	if diff := compare(answers, between(o.inside, o.Backend, o.Source), packet.Translation{}); diff != "" {
 		return "from backend to lb: " + diff
 	}
-	if diff := compare(answers, between(o.outside, o.frontend, o.way.client), o.reply()); diff != "" {
+	if diff := compare(answers, between(o.outside, o.Frontend, o.Client), o.Reply()); diff != "" {
 		return "from backend, out of lb: " + diff
 	}
 	return ""
@@ -165,8 +165,8 @@ func (o *observed) compareAtLB(requests, answers []capture.Frame) string {
 // senders left checksums open, and whether they still were when they arrived.
 func (o *observed) expectPartial(sent, arrived bool) {
 	GinkgoHelper()
-	Expect(between(o.atClient, o.way.client, o.frontend)).To(HaveEach(HaveField("Partial", sent)))
-	Expect(between(o.atBackend, o.way.backend, o.source)).To(HaveEach(HaveField("Partial", sent)))
-	Expect(between(o.atBackend, o.source, o.way.backend)).To(HaveEach(HaveField("Partial", sent && arrived)))
-	Expect(between(o.atClient, o.frontend, o.way.client)).To(HaveEach(HaveField("Partial", sent && arrived)))
+	Expect(between(o.atClient, o.Client, o.Frontend)).To(HaveEach(HaveField("Partial", sent)))
+	Expect(between(o.atBackend, o.Backend, o.Source)).To(HaveEach(HaveField("Partial", sent)))
+	Expect(between(o.atBackend, o.Source, o.Backend)).To(HaveEach(HaveField("Partial", sent && arrived)))
+	Expect(between(o.atClient, o.Frontend, o.Client)).To(HaveEach(HaveField("Partial", sent && arrived)))
 }

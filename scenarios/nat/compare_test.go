@@ -4,41 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 
-	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/scenarios/harness"
-	"github.com/weir-lb/weir/scenarios/harness/onelb"
 	"github.com/weir-lb/weir/topo/capture"
 	"github.com/weir-lb/weir/topo/probe/packet"
 )
-
-// way is one flow with its addresses on both sides of weir.
-type way struct {
-	client, frontend netip.AddrPort // as the client sees it
-	source, backend  netip.AddrPort // as the backend sees it
-}
-
-// wayOf is what the mode makes of a client's flow to backend1. Its port is free
-// on the other side too, so weir keeps it.
-func wayOf(m v1.Mode, p v1.Protocol, client, backend netip.AddrPort) way {
-	w := way{client: client, frontend: onelb.Frontend(m, p), source: client, backend: backend}
-	switch m {
-	case v1.ModeOneArm:
-		w.source = netip.AddrPortFrom(onelb.TowardsBackend1, client.Port())
-	case v1.ModeFullNAT:
-		w.source = netip.AddrPortFrom(onelb.VIP, client.Port())
-	case v1.ModeDefault:
-	}
-	return w
-}
-
-// forward is what weir does to a packet of the client, reply to one of the backend.
-func (w way) forward() packet.Translation {
-	return packet.Translation{Src: w.source, Dst: w.backend, TTLDown: 1}
-}
-
-func (w way) reply() packet.Translation {
-	return packet.Translation{Src: w.frontend, Dst: w.client, TTLDown: 1}
-}
 
 // between keeps the frames from one address and port to another.
 func between(c *capture.Capture, src, dst netip.AddrPort) []capture.Frame {

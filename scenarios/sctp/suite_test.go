@@ -1,0 +1,9 @@
+package sctp
+
+import (
+	"testing"
+
+	"github.com/weir-lb/weir/scenarios/harness"
+)
+
+func TestSCTP(t *testing.T) { harness.Run(t, "SCTP") }
