@@ -20,6 +20,7 @@ const (
 	ReasonPending     = "Pending"
 	ReasonApplyFailed = "ApplyFailed"
 	ReasonUnreadable  = "Unreadable"
+	ReasonNotSaved    = "NotSaved"
 )
 
 // Desired is the merge of all owners. It is shared: do not change it.

@@ -22,6 +22,9 @@ type Options struct {
 	Dataplane Dataplane
 	// Speaker is nil where BGP is off.
 	Speaker Speaker
+	// StateFile is nil where a restart forgets what the owners want. The
+	// caller keeps it and closes it after Run.
+	StateFile *StateFile
 	// Log is required.
 	Log *slog.Logger
 	// RetryMin and RetryMax bound the pause after a failed apply, which
@@ -46,12 +49,13 @@ const applyTimeout = time.Minute
 type Node struct {
 	opts  Options
 	store *Store
+	saver *saver
 
 	mu       sync.Mutex
 	progress progress
 }
 
-// New returns a node that wants nothing yet.
+// New returns a node that wants what its state file says.
 func New(o Options) *Node {
 	if o.RetryMin == 0 {
 		o.RetryMin = DefaultRetryMin
@@ -59,7 +63,15 @@ func New(o Options) *Node {
 	if o.RetryMax == 0 {
 		o.RetryMax = DefaultRetryMax
 	}
-	return &Node{opts: o, store: NewStore()}
+	if o.StateFile == nil {
+		return &Node{opts: o, store: NewStore(Saved{})}
+	}
+	n := &Node{opts: o, store: NewStore(o.StateFile.Saved())}
+	n.saver = &saver{
+		file: o.StateFile, store: n.store, log: o.Log,
+		pause: backoff{min: o.RetryMin, max: o.RetryMax}, failed: make(chan struct{}, 1),
+	}
+	return n
 }
 
 // Run works until ctx ends, or until a part fails for good, which is its
@@ -67,6 +79,9 @@ func New(o Options) *Node {
 func (n *Node) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.loop(ctx) })
+	if n.saver != nil {
+		group.Go(func() error { return n.saver.run(ctx) })
+	}
 	if n.opts.Dataplane != nil {
 		group.Go(func() error { return ended(ctx, "dataplane", n.opts.Dataplane.Run(ctx)) })
 	}
@@ -88,8 +103,10 @@ func ended(ctx context.Context, part string, err error) error {
 	return fmt.Errorf("run %s: it ended by itself", part)
 }
 
-// Put takes an owner's state. Errors are *v1.FieldError and *ConflictError.
-// Services that cannot be do not fail it: see Services.
+// Put takes an owner's state: it is being applied, and on the disk, when Put
+// returns. Errors are *v1.FieldError and *ConflictError. Services that cannot
+// be do not fail it (see Services), nor does a disk that is full (see
+// Observed).
 func (n *Node) Put(owner string, state v1.NodeState) (v1.OwnerStatus, error) {
 	if err := v1.ValidateOwner(owner); err != nil {
 		return v1.OwnerStatus{}, err
@@ -100,6 +117,7 @@ func (n *Node) Put(owner string, state v1.NodeState) (v1.OwnerStatus, error) {
 	if err := n.store.Put(owner, state); err != nil {
 		return v1.OwnerStatus{}, err
 	}
+	n.saver.save()
 	return n.ownerStatus(owner, state.Generation), nil
 }
 

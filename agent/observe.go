@@ -15,7 +15,7 @@ func (n *Node) Observed(ctx context.Context) v1.ObservedState {
 	o := v1.ObservedState{
 		Node: n.opts.Name, Version: n.opts.Version, Mode: n.mode(),
 		Owners:     n.owners(),
-		Conditions: n.desired().Conditions,
+		Conditions: n.conditions(),
 	}
 	unreadable := func(err error) {
 		o.Conditions = append(slices.Clone(o.Conditions), v1.Condition{
@@ -34,6 +34,18 @@ func (n *Node) Observed(ctx context.Context) v1.ObservedState {
 		o.Interfaces = append(o.Interfaces, n.opts.Dataplane.Interfaces()...)
 	}
 	return o
+}
+
+// conditions are those of the node as a whole.
+func (n *Node) conditions() []v1.Condition {
+	all := n.desired().Conditions
+	if failure := n.saver.problem(); failure != "" {
+		all = append(slices.Clone(all), v1.Condition{
+			Type: v1.ConditionPersisted, Reason: ReasonNotSaved,
+			Message: failure + "; a restart would forget the newest changes: make room, or mend --state-dir",
+		})
+	}
+	return all
 }
 
 // Services returns every service that an owner asked for, ordered by frontend,

@@ -12,7 +12,8 @@ import (
 
 // TestMergeNeverMovesWhatIsHeld sends random states of three owners and holds
 // after each: every wanted frontend is served once, by one who wants it; who
-// held it before and still wants it holds it; everybody else is told.
+// held it before and still wants it holds it, restarts between or not;
+// everybody else is told.
 func TestMergeNeverMovesWhatIsHeld(t *testing.T) {
 	owners := []string{"controller", "file", "netlox"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -30,9 +31,26 @@ func TestMergeNeverMovesWhatIsHeld(t *testing.T) {
 			var d Desired
 			d, claims = Merge(states, claims)
 			checkMerge(t, states, held, d)
+			if rapid.Bool().Draw(t, "restart") {
+				states, claims = restarted(t, states, claims)
+			}
 			held = maps.Clone(d.Owners)
 		}
 	})
+}
+
+// restarted is what a store has after a restart, from a state file.
+func restarted(t *rapid.T, states map[string]v1.NodeState, claims Claims) (map[string]v1.NodeState, Claims) {
+	text, err := encodeSaved(Saved{States: states, Claims: claims})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := decodeSaved(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := NewStore(s)
+	return after.states, after.claims
 }
 
 func checkMerge(t *rapid.T, states map[string]v1.NodeState, held map[v1.Frontend]string, d Desired) {

@@ -18,13 +18,20 @@ type Store struct {
 	states  map[string]v1.NodeState
 	claims  Claims
 	desired Desired
-	changed chan struct{}
+	// revision counts changes.
+	revision uint64
+	changed  chan struct{}
 }
 
-// NewStore returns a store that asks for nothing.
-func NewStore() *Store {
-	s := &Store{states: map[string]v1.NodeState{}, changed: make(chan struct{}, 1)}
-	s.desired, s.claims = Merge(nil, Claims{})
+// NewStore returns a store that asks for what was saved, and announces that as
+// a change; the zero Saved asks for nothing.
+func NewStore(saved Saved) *Store {
+	s := &Store{states: map[string]v1.NodeState{}, claims: saved.Claims, changed: make(chan struct{}, 1)}
+	maps.Copy(s.states, saved.States)
+	s.desired, s.claims = Merge(s.states, s.claims)
+	if len(s.states) > 0 {
+		s.changed <- struct{}{}
+	}
 	return s
 }
 
@@ -60,12 +67,32 @@ func (s *Store) Put(owner string, state v1.NodeState) error {
 		}
 	}
 	s.states[owner] = state
+	s.merge()
+	return nil
+}
+
+// merge follows a change of states; the caller holds the lock.
+func (s *Store) merge() {
+	s.revision++
 	s.desired, s.claims = Merge(s.states, s.claims)
 	select {
 	case s.changed <- struct{}{}:
 	default: // a change is announced already; its receiver will see this one
 	}
-	return nil
+}
+
+// Revision counts the changes since the store was made.
+func (s *Store) Revision() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revision
+}
+
+// Saved returns what a restart must know, with its revision.
+func (s *Store) Saved() (Saved, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Saved{States: maps.Clone(s.states), Claims: s.claims}, s.revision
 }
 
 // States returns the state of each owner.

@@ -42,7 +42,7 @@ func TestPutKeepsTheOrderOfGenerations(t *testing.T) {
 	}
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
-			s := NewStore()
+			s := NewStore(Saved{})
 			if err := s.Put("controller", r.before); err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +70,7 @@ func TestPutKeepsTheOrderOfGenerations(t *testing.T) {
 }
 
 func TestPutReplacesOnlyItsOwner(t *testing.T) {
-	s := NewStore()
+	s := NewStore(Saved{})
 	for owner, port := range map[string]uint16{"controller": 1, "netlox": 2} {
 		if err := s.Put(owner, state(1, service("192.0.2.1", port))); err != nil {
 			t.Fatal(err)
@@ -85,7 +85,7 @@ func TestPutReplacesOnlyItsOwner(t *testing.T) {
 }
 
 func TestManyChangesAreAnnouncedOnce(t *testing.T) {
-	s := NewStore()
+	s := NewStore(Saved{})
 	for i := range uint64(10) {
 		if err := s.Put("controller", state(i+1, service("192.0.2.1", uint16(i+1)))); err != nil {
 			t.Fatal(err)

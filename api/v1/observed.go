@@ -63,11 +63,15 @@ const (
 // Probe is the last result of a backend's health probe.
 type Probe struct {
 	// Type is "tcp", "udp", "sctp".
-	Type    string        `json:"type"`
-	Healthy bool          `json:"healthy"`
+	Type    string `json:"type"`
+	Healthy bool   `json:"healthy"`
+	// Latency is how long the answer took, zero where none came: UDP servers
+	// may be silent.
 	Latency time.Duration `json:"latency"`
-	Error   string        `json:"error,omitempty"`
-	Last    time.Time     `json:"last"`
+	// Error is why it is not healthy, in one line.
+	Error string `json:"error,omitempty"`
+	// Last is when the probe ended.
+	Last time.Time `json:"last"`
 }
 
 // Interface is a network interface and what weir did with it.
@@ -175,4 +179,8 @@ const (
 	ConditionAllocated  = "Allocated"
 	ConditionAccepted   = "Accepted"
 	ConditionReachable  = "Reachable"
+	// ConditionHealthy is of services with Monitor.
+	ConditionHealthy = "Healthy"
+	// ConditionPersisted: what the node shall do survives its restart.
+	ConditionPersisted = "Persisted"
 )

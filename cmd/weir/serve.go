@@ -20,6 +20,13 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	if err := preflight(c.peer); err != nil {
 		return err
 	}
+	file, err := openState(c, log)
+	if err != nil {
+		return err
+	}
+	if file != nil {
+		defer file.Close()
+	}
 	listeners, err := listen(ctx, c, log)
 	if err != nil {
 		return err
@@ -32,7 +39,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	defer func() { err = errors.Join(err, p.close()) }()
 	node := agent.New(agent.Options{
 		Name: c.nodeName, Version: version(),
-		Dataplane: p.dataplane, Speaker: p.speaker, Log: log,
+		Dataplane: p.dataplane, Speaker: p.speaker, StateFile: file, Log: log,
 	})
 	server := api.New(node, log, api.DefaultLimits)
 	log.Info("weir runs", "node", c.nodeName, "version", version(), "mode", node.Version().Mode, "bgp", c.bgp)
@@ -44,6 +51,22 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	}
 	log.Info("weir ends")
 	return nil
+}
+
+// openState reads what a weir before this one was asked for; nil without
+// --state-dir.
+func openState(c config, log *slog.Logger) (*agent.StateFile, error) {
+	if c.stateDir == "" {
+		return nil, nil
+	}
+	file, err := agent.OpenStateFile(c.stateDir)
+	if err != nil {
+		return nil, err
+	}
+	for owner, state := range file.Saved().States {
+		log.Info("state restored", "owner", owner, "generation", state.Generation.String(), "services", len(state.Services))
+	}
+	return file, nil
 }
 
 // listen opens the API's sockets. A socket that another weir uses is an error.
