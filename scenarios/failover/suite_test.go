@@ -1,0 +1,9 @@
+package failover
+
+import (
+	"testing"
+
+	"github.com/weir-lb/weir/scenarios/harness"
+)
+
+func TestFailover(t *testing.T) { harness.Run(t, "Failover") }
