@@ -5,6 +5,7 @@
 #ifndef WEIR_LIB_PROCESS_H
 #define WEIR_LIB_PROCESS_H
 
+#include "lib/addresses.h"
 #include "lib/create.h"
 #include "lib/halfopen.h"
 #include "lib/icmp.h"
@@ -38,6 +39,8 @@ static __noinline int forward(ctx_t *ctx, const struct packet *packet, struct fl
 		return finish(COUNTER_PASSED);
 	if (packet->length > hop->mtu && nexthop_length(ctx, packet) > hop->mtu)
 		return finish(DROP_MTU_EXCEEDED);
+	if (unlikely(packet->signals & SIGNAL_ADDRESSES) && !hide_addresses(ctx, packet))
+		return finish(DROP_MALFORMED);
 	if (!rewrite(ctx, packet, flow, hop))
 		return finish(DROP_INTERNAL);
 	flow_touch(flow, packet->length);

@@ -10,7 +10,8 @@
 #include "lib/counters.h"
 #include "lib/csum.h"
 
-typedef struct __sk_buff ctx_t;
+/* A macro, no typedef: the verifier finds the context of a global function by name. */
+#define ctx_t struct __sk_buff
 
 #define HOOK	 HOOK_TC
 #define CTX_PASS TC_ACT_OK
@@ -37,6 +38,17 @@ static __always_inline __u64 ctx_length(ctx_t *ctx, __u64 enough)
 static __always_inline __u32 ctx_ifindex(const ctx_t *ctx)
 {
 	return ctx->ifindex;
+}
+
+/* Copy bytes out of and into the frame, wherever they lie. 0: done. */
+static __always_inline long ctx_load(ctx_t *ctx, __u32 offset, void *to, __u32 length)
+{
+	return bpf_skb_load_bytes(ctx, offset, to, length);
+}
+
+static __always_inline long ctx_store(ctx_t *ctx, __u32 offset, const void *from, __u32 length)
+{
+	return bpf_skb_store_bytes(ctx, offset, from, length, 0);
 }
 
 /* Makes the first length bytes, or all if they are fewer, linear. Pointers into

@@ -10,7 +10,8 @@
 #include "lib/counters.h"
 #include "lib/csum.h"
 
-typedef struct xdp_md ctx_t;
+/* A macro, no typedef: the verifier finds the context of a global function by name. */
+#define ctx_t struct xdp_md
 
 #define HOOK	 HOOK_XDP
 #define CTX_PASS XDP_PASS
@@ -39,6 +40,17 @@ static __always_inline __u64 ctx_length(ctx_t *ctx, __u64 enough)
 static __always_inline __u32 ctx_ifindex(const ctx_t *ctx)
 {
 	return ctx->ingress_ifindex;
+}
+
+/* Copy bytes out of and into the frame, wherever they lie (Linux 5.18). 0: done. */
+static __always_inline long ctx_load(ctx_t *ctx, __u32 offset, void *to, __u32 length)
+{
+	return bpf_xdp_load_bytes(ctx, offset, to, length);
+}
+
+static __always_inline long ctx_store(ctx_t *ctx, __u32 offset, void *from, __u32 length)
+{
+	return bpf_xdp_store_bytes(ctx, offset, from, length);
 }
 
 /* Headers lie in the first buffer, or TC gets the packet. */

@@ -223,6 +223,11 @@ func (p pkt) spoil(frame []byte) []byte {
 	case tcp:
 		addSum(frame[l4+16:], uint16(p.l4Error))
 	case udp:
+		// 0 means that there is no sum, so one that is 0 is sent as 0xffff
+		// (RFC 768). gopacket does not know.
+		if frame[l4+6] == 0 && frame[l4+7] == 0 {
+			frame[l4+6], frame[l4+7] = 0xff, 0xff
+		}
 		addSum(frame[l4+6:], uint16(p.l4Error))
 		if p.noSum {
 			binary.BigEndian.PutUint16(frame[l4+6:], 0)

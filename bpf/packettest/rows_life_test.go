@@ -1,7 +1,9 @@
 package packettest
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/weir-lb/weir/bpf"
@@ -145,6 +147,52 @@ func TestLifeSCTP(t *testing.T) {
 		row{name: "COOKIE ECHO without an association is no flow's", in: sctpPacket(client, vip, chunkCookieEcho), drop: bpf.DropNoFlow},
 	)
 	runTable(t, rows)
+}
+
+// Address lists in INIT and INIT ACK become padding; all else stays.
+func TestAddresses(t *testing.T) {
+	const client, vip, source, backend = "client:40000", "vip:9999", "vip:40000", "b1:9998"
+	v4 := []byte{0, 5, 0, 8, 192, 0, 2, 99}
+	v6 := append([]byte{0, 6, 0, 20}, make([]byte, 16)...)
+	hostname := []byte{0, 11, 0, 9, 'h', 'o', 's', 't', 0, 0, 0, 0}
+	cookie := []byte{0, 7, 0, 12, 0, 5, 0, 8, 1, 2, 3, 4} // what looks like an address is in its value
+	supported := []byte{0, 12, 0, 6, 0, 5, 0, 0}
+	hidden := func(parameter []byte) []byte { return append([]byte{0x80, 0x05}, parameter[2:]...) }
+	list := func(n int, parameter []byte) []byte { return bytes.Repeat(parameter, n) }
+
+	halfOpen := pair("flows_new", "half-open", "sctp", client, vip, source, backend)
+	initiate := func(parameters ...[]byte) pkt {
+		return sctpPacket(client, vip, chunkInit).withParameters(slices.Concat(parameters...)...)
+	}
+	accept := func(parameters ...[]byte) pkt {
+		return sctpPacket(backend, source, chunkInitAck).withParameters(slices.Concat(parameters...)...)
+	}
+	made := func(name string, in, out pkt) row {
+		return row{name: name, in: in, out: sent((&row{in: out}).arrives().nat(source, backend, "b1")), started: halfOpen}
+	}
+	bad := func(name string, in pkt) row {
+		return row{name: name, in: in, drop: bpf.DropMalformed, started: halfOpen}
+	}
+	runTable(t, []row{
+		made("INIT without parameters", initiate(), initiate()),
+		made("INIT with an IPv4 address", initiate(v4), initiate(hidden(v4))),
+		made("INIT with addresses of all kinds among other parameters",
+			initiate(supported, v4, v6, cookie, hostname, v4), initiate(supported, hidden(v4), hidden(v6), cookie, hidden(hostname), hidden(v4))),
+		made("INIT with 32 addresses", initiate(list(32, v4)), initiate(list(32, hidden(v4)))),
+		made("INIT with a wrong CRC keeps the error", initiate(v4, v6).withL4Error(0x10), initiate(hidden(v4), hidden(v6)).withL4Error(0x10)),
+		made("INIT with an address, padded to 100 bytes", initiate(v4).padded(100), initiate(hidden(v4)).padded(100)),
+		made("INIT with an address and IP options", initiate(v4).withIPOptions(148, 4, 0, 0), initiate(hidden(v4)).withIPOptions(148, 4, 0, 0)),
+		{name: "INIT ACK with addresses and a cookie", given: halfOpen, from: "server0", in: accept(v4, cookie, v6),
+			out: sent(accept(hidden(v4), cookie, hidden(v6)).nat(vip, client, "client")),
+			entries: both(pair("flows", "established", "sctp", client, vip, source, backend),
+				pair("flows_new", "established", "sctp", client, vip, source, backend))},
+		bad("INIT with 33 addresses", initiate(list(33, v4))),
+		bad("INIT with a parameter of length 0", initiate([]byte{0, 12, 0, 0}, v4)),
+		bad("INIT with a parameter of length 3", initiate([]byte{0, 12, 0, 3}, v4)),
+		bad("INIT whose last parameter is longer than the packet", initiate([]byte{0, 12, 0, 99})),
+		bad("INIT whose chunk is longer than the packet", initiate(v4).with(atL4+12+2, 0, 200)),
+		bad("INIT whose chunk is shorter than its fixed part", initiate(v4).with(atL4+12+2, 0, 19)),
+	})
 }
 
 // Source ports.

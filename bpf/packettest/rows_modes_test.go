@@ -169,27 +169,28 @@ func TestWrongChecksums(t *testing.T) {
 		row1("SCTP CRC wrong in a jumbo frame", sctpFlow, chunk.withPayload(8000).withL4Error(0x1234), "b1:9998"),
 		row1("TCP sum of a SYN of a known flow stays wrong", tcpFlow, tcpPacket(client, "vip:80", syn).withL4Error(7), "b1:8080"),
 	}
-	// The datagram's checksum would come out as 0, which means none: 0xffff it is.
-	zero := datagram.withPayload(2)
-	for word := range 0x10000 {
-		zero.payload = []byte{byte(word >> 8), byte(word)}
-		frame := zero.nat("vip:50000", "b1:5353", "b1").bytes()
-		if frame[40] == 0xff && frame[41] == 0xff {
-			rows = append(rows, row1("UDP checksum that becomes 0 goes out as 0xffff", udpFlow, zero, "b1:5353"))
-			break
-		}
-	}
-	// The client's datagram has such a checksum.
-	for word := range 0x10000 {
-		zero.payload = []byte{byte(word >> 8), byte(word)}
-		frame := zero.withMACs(macOf("client"), macOf("client")).bytes()
-		if frame[40] == 0xff && frame[41] == 0xff {
-			rows = append(rows, row1("UDP checksum that was 0xffff is a checksum", udpFlow, zero, "b1:5353"))
-			break
-		}
-	}
+	becomes := findPayload(t, func(p pkt) []byte { return p.nat("vip:50000", "b1:5353", "b1").bytes() })
+	was := findPayload(t, func(p pkt) []byte { return p.withMACs(macOf("client"), macOf("client")).bytes() })
+	rows = append(rows,
+		row1("UDP checksum that becomes 0 goes out as 0xffff", udpFlow, becomes, "b1:5353"),
+		row1("UDP checksum that was 0xffff is a checksum", udpFlow, was, "b1:5353"))
 	pending := row1("SCTP CRC left to the device stays 0 in TC", sctpFlow, chunk.with(14+20+8, 0, 0, 0, 0), "b1:9998")
 	pending.only = "tc"
 	rows = append(rows, pending)
 	runTable(t, rows)
+}
+
+// findPayload returns a datagram whose frame, as view makes it, has the checksum
+// 0xffff: the sum is 0, which in UDP would say that there is none.
+func findPayload(t *testing.T, view func(pkt) []byte) pkt {
+	t.Helper()
+	p := udpPacket("client:40000", "vip:53", "")
+	for word := range 0x10000 {
+		p.payload = []byte{byte(word >> 8), byte(word)}
+		if frame := view(p); frame[40] == 0xff && frame[41] == 0xff {
+			return p
+		}
+	}
+	t.Fatal("no payload makes the checksum 0")
+	return p
 }

@@ -2,6 +2,7 @@ package packettest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"testing"
@@ -160,6 +161,62 @@ func TestNextHopGeneration(t *testing.T) {
 		}
 		w.setNeighbour(t, "b1", macOf("b1"))
 	})
+}
+
+// The MTU that came with a next hop holds while it is cached.
+func TestNextHopMTU(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		p := tcpPacket("client:40000", "vip:85", ack)
+		for _, c := range []struct {
+			packet pkt
+			sent   bool
+		}{
+			{tcpPacket("client:40000", "vip:85", syn), true},
+			{p.withPayload(1360), true},
+			{p.withPayload(1361), false},
+			{p.withPayload(1360), true},
+		} {
+			if got := w.send(t, hook, "", c.packet) != nil; got != c.sent {
+				t.Fatalf("packet with %d bytes of payload: sent %v, want %v", len(c.packet.payload), got, c.sent)
+			}
+		}
+		if n := w.counter(t, hook, bpf.DropMTUExceeded); n != 1 {
+			t.Fatalf("counted %d mtu_exceeded, want 1", n)
+		}
+	})
+}
+
+// Checksums of all kinds of values: the arithmetic has no rare carry that is lost.
+func TestEveryChecksum(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		given := both(pair("flows", "established", "tcp", "client:40000", "vip:80", "vip:50000", "b1:8080"),
+			pair("flows", "established", "udp", "client:40000", "vip:53", "vip:50000", "b1:5353"))
+		if err := w.program(newState(), given); err != nil {
+			t.Fatal(err)
+		}
+		_, _, flow := parseEntry(given[0])
+		for word := range 0x10000 {
+			p, dst := tcpPacket("client:40000", "vip:80", ack), "b1:8080"
+			if word%2 == 0 {
+				p, dst = udpPacket("client:40000", "vip:53", ""), "b1:5353"
+			}
+			p.payload = []byte{byte(word >> 8), byte(word)}
+			if word%17 != 0 && !(p.proto == tcp && carriesTwice(p, flow)) {
+				continue
+			}
+			want := p.nat("vip:50000", dst, "b1").bytes()
+			if out := w.send(t, hook, "", p); !bytes.Equal(out, want) {
+				t.Fatalf("payload %#x:\n%s", word, describe(want, want, out))
+			}
+		}
+	})
+}
+
+// carriesTwice tells whether folding the sum of a rewrite carries again.
+func carriesTwice(p pkt, flow bpf.Flow) bool {
+	frame := p.withMACs(macOf("client"), macOf("client")).bytes()
+	sum := uint32(^binary.NativeEndian.Uint16(frame[50:])) + uint32(flow.CsumAddr) + uint32(flow.CsumPort)
+	return sum&0xffff+sum>>16 > 0xffff
 }
 
 // Flows that leave the same way share a slot of nexthops.
