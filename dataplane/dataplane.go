@@ -3,11 +3,14 @@ package dataplane
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"regexp"
 	"sync"
+	"sync/atomic"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/flow"
+	"github.com/weir-lb/weir/dataplane/health"
 	"github.com/weir-lb/weir/dataplane/hook"
 	"github.com/weir-lb/weir/dataplane/loader"
 	"github.com/weir-lb/weir/dataplane/maps"
@@ -27,6 +30,9 @@ type Options struct {
 	// MaxFlows is the size of the flow table in entries, two for each
 	// connection: 4096 to 16777216. Optional; zero means 1048576.
 	MaxFlows uint32
+	// Health is how often backends of services with Monitor are probed.
+	// Optional; the zero value means health.Defaults.
+	Health health.Timing
 }
 
 // Dataplane serves in the network namespace of the process. Its methods are
@@ -37,11 +43,15 @@ type Dataplane struct {
 	hooks  *hook.Hooks
 	keeper *nexthop.Keeper
 	flows  *flow.Table
+	health *health.Monitor
+	// nodeAddresses is desired.NodeAddresses, for probes: they cannot wait
+	// for mu, which an Apply holds for as long as it takes.
+	nodeAddresses atomic.Pointer[map[netip.Addr]netip.Addr]
 
 	mu     sync.Mutex
 	closed bool
 	state  *plan.State
-	// desired is what Apply got last, with what nexthop knows of it.
+	// desired is what Apply got last, with what nexthop and health know of it.
 	desired plan.Desired
 	// outcome of each desired service, in the same order.
 	outcome []outcome
@@ -60,6 +70,7 @@ func New(o Options) (*Dataplane, error) {
 		return nil, err
 	}
 	d := &Dataplane{state: plan.NewState()}
+	d.health = health.New(&health.Network{Taken: d.taken}, o.Health)
 	if err := d.open(o, choice); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

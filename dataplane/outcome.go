@@ -17,6 +17,8 @@ const (
 	ReasonMapWriteFailed = "MapWriteFailed"
 	ReasonReachable      = "BackendsReachable"
 	ReasonUnreachable    = "BackendsUnreachable"
+	ReasonHealthy        = "BackendsHealthy"
+	ReasonUnhealthy      = "BackendsUnhealthy"
 )
 
 // outcome is how one service fared.
@@ -39,6 +41,9 @@ func outcomes(desired plan.Desired, state *plan.State, refused map[int]v1.Condit
 		all[i] = outcome{programmed: programmed.Status, conditions: []v1.Condition{programmed}}
 		if len(s.Backends) > 0 {
 			all[i].conditions = append(all[i].conditions, reachable(s, desired.Unreachable))
+		}
+		if s.Monitor && len(s.Backends) > 0 {
+			all[i].conditions = append(all[i].conditions, healthy(s, desired.Inactive))
 		}
 	}
 	return all
@@ -74,5 +79,22 @@ func reachable(s v1.Service, unreachable map[netip.Addr]bool) v1.Condition {
 	return v1.Condition{
 		Type: v1.ConditionReachable, Status: false, Reason: ReasonUnreachable,
 		Message: fmt.Sprintf("no route to, or no answer to ARP from, %s; they get new flows only while no other backend is left", strings.Join(away, ", ")),
+	}
+}
+
+func healthy(s v1.Service, inactive map[plan.Endpoint]bool) v1.Condition {
+	var down []string
+	for _, b := range s.Backends {
+		if t := target(s, b); inactive[plan.Endpoint(t)] {
+			down = append(down, t.Address.String())
+		}
+	}
+	if len(down) == 0 {
+		return v1.Condition{Type: v1.ConditionHealthy, Status: true, Reason: ReasonHealthy, Message: "no backend fails its probes"}
+	}
+	slices.Sort(down)
+	return v1.Condition{
+		Type: v1.ConditionHealthy, Status: false, Reason: ReasonUnhealthy,
+		Message: fmt.Sprintf("%d of %d backends fail their probes and get no new flows: %s", len(down), len(s.Backends), strings.Join(down, ", ")),
 	}
 }

@@ -35,6 +35,7 @@ func (d *Dataplane) Apply(ctx context.Context, services []v1.Service, roles []v1
 		return nil, errClosed
 	}
 	d.desired = plan.Desired{Services: slices.Clone(services), Roles: slices.Clone(roles)}
+	d.health.Watch(targets(services))
 	d.take(d.keeper.Watch(backendAddresses(services)))
 	d.reconcile()
 	return d.statuses(), nil
@@ -52,8 +53,11 @@ func backendAddresses(services []v1.Service) []netip.Addr {
 	return addresses
 }
 
+// take sets what is known of the backends.
 func (d *Dataplane) take(paths nexthop.Paths) {
 	d.desired.NodeAddresses, d.desired.Unreachable = paths.NodeAddresses, paths.Unreachable
+	d.nodeAddresses.Store(&paths.NodeAddresses)
+	d.desired.Inactive = inactive(d.health.Report())
 }
 
 // reconcile takes the maps to what is desired, as far as they let it.

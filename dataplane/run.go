@@ -14,17 +14,21 @@ const (
 	sweepInterval = 10 * time.Second
 	// retryInterval is between attempts to write what failed to be written.
 	retryInterval = time.Second
+	// settle is how long changes of health are gathered before one plan
+	// takes them all over: a node that dies takes many endpoints with it.
+	settle = 50 * time.Millisecond
 	// sweepFailures in a row mean that the flows cannot be kept any more.
 	sweepFailures = 6
 )
 
-// Run follows interfaces, routes and neighbours, sweeps idle flows and tries
-// again what failed, until ctx ends. The error is nil then; else it says what
-// cannot be followed any more.
+// Run follows interfaces, routes and neighbours, probes backends, sweeps idle
+// flows and tries again what failed, until ctx ends. The error is nil then;
+// else it says what cannot be followed any more.
 func (d *Dataplane) Run(ctx context.Context) error {
 	group, within := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.hooks.Run(within) })
 	group.Go(func() error { return d.keeper.Run(within) })
+	group.Go(func() error { return d.health.Run(within) })
 	group.Go(func() error { return d.maintain(within) })
 	err := group.Wait()
 	if ctx.Err() != nil {
@@ -39,11 +43,19 @@ func (d *Dataplane) maintain(ctx context.Context) error {
 	retry := time.NewTicker(retryInterval)
 	defer retry.Stop()
 	failures := 0
+	var settled <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-d.keeper.Changed():
+			d.follow()
+		case <-d.health.Changed():
+			if settled == nil {
+				settled = time.After(settle)
+			}
+		case <-settled:
+			settled = nil
 			d.follow()
 		case <-retry.C:
 			d.retry()
@@ -58,7 +70,7 @@ func (d *Dataplane) maintain(ctx context.Context) error {
 	}
 }
 
-// follow takes over what has changed on the way to the backends.
+// follow takes over what has changed on the way to the backends, and with them.
 func (d *Dataplane) follow() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

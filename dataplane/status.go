@@ -15,20 +15,31 @@ import (
 // the lock.
 func (d *Dataplane) statuses() []v1.ServiceStatus {
 	all := make([]v1.ServiceStatus, len(d.desired.Services))
+	probes := d.health.Report()
 	for i, s := range d.desired.Services {
 		all[i] = v1.ServiceStatus{
 			Service: s, Programmed: d.outcome[i].programmed, Conditions: d.outcome[i].conditions,
 			BackendStates: make([]v1.BackendStatus, len(s.Backends)),
 		}
 		for j, b := range s.Backends {
-			state := v1.BackendActive
-			if d.desired.Unreachable[b.Address] {
-				state = v1.BackendUnreachable
+			all[i].BackendStates[j] = v1.BackendStatus{Backend: b, State: d.backendState(s, b)}
+			if s.Monitor {
+				all[i].BackendStates[j].Probe = probes[target(s, b)].Probe
 			}
-			all[i].BackendStates[j] = v1.BackendStatus{Backend: b, State: state}
 		}
 	}
 	return all
+}
+
+// backendState is the one that the plan has gone by.
+func (d *Dataplane) backendState(s v1.Service, b v1.Backend) string {
+	switch {
+	case d.desired.Unreachable[b.Address]:
+		return v1.BackendUnreachable
+	case s.Monitor && d.desired.Inactive[plan.Endpoint(target(s, b))]:
+		return v1.BackendInactive
+	}
+	return v1.BackendActive
 }
 
 // Services returns what was applied last, in the same order, with the flows

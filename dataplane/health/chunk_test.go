@@ -19,7 +19,7 @@ func initAckBody(tag byte) []byte {
 	return []byte{0, 0, 0, tag, 0, 0, 0xff, 0xff, 0, 1, 0, 1, 0, 0, 0, 9}
 }
 
-// The bytes are those that tshark decodes as a valid INIT and ABORT.
+// The bytes were read back by tshark, the checksums by a second CRC32c.
 func TestPackets(t *testing.T) {
 	for name, tt := range map[string]struct {
 		packet []byte

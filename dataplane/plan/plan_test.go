@@ -50,6 +50,19 @@ func briefs(steps []Step) []string {
 	return lines
 }
 
+func monitored(s v1.Service) v1.Service {
+	s.Monitor = true
+	return s
+}
+
+func inactive(endpoints ...string) map[Endpoint]bool {
+	set := map[Endpoint]bool{}
+	for _, e := range endpoints {
+		set[Endpoint{v1.TCP, netip.MustParseAddrPort(e)}] = true
+	}
+	return set
+}
+
 func TestMake(t *testing.T) {
 	tests := []struct {
 		name          string
@@ -145,6 +158,44 @@ func TestMake(t *testing.T) {
 			after: Desired{
 				Services:    []v1.Service{service(web, "10.0.0.1:1")},
 				Unreachable: map[netip.Addr]bool{netip.MustParseAddr("10.0.0.1"): true},
+			},
+		},
+		{
+			name:   "an inactive backend loses its slot",
+			before: Desired{Services: []v1.Service{monitored(service(web, "10.0.0.1:1", "10.0.0.2:1"))}},
+			after: Desired{
+				Services: []v1.Service{monitored(service(web, "10.0.0.1:1", "10.0.0.2:1"))},
+				Inactive: inactive("10.0.0.2:1"),
+			},
+			want: []string{"slots 2-2 = [1]", "service 192.0.2.1:80/tcp = 1, slots 2-2"},
+		},
+		{
+			name:   "also the last one",
+			before: Desired{Services: []v1.Service{monitored(service(web, "10.0.0.1:1"))}},
+			after:  Desired{Services: []v1.Service{monitored(service(web, "10.0.0.1:1"))}, Inactive: inactive("10.0.0.1:1")},
+			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty"},
+		},
+		{
+			name:   "an unreachable one keeps its slot when the others are inactive",
+			before: Desired{Services: []v1.Service{monitored(service(web, "10.0.0.1:1", "10.0.0.2:1"))}},
+			after: Desired{
+				Services:    []v1.Service{monitored(service(web, "10.0.0.1:1", "10.0.0.2:1"))},
+				Inactive:    inactive("10.0.0.1:1"),
+				Unreachable: map[netip.Addr]bool{netip.MustParseAddr("10.0.0.2"): true},
+			},
+			want: []string{"slots 2-2 = [2]", "service 192.0.2.1:80/tcp = 1, slots 2-2"},
+		},
+		{
+			name:   "an endpoint that is inactive for others leaves services without probes alone",
+			before: Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}},
+			after:  Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}, Inactive: inactive("10.0.0.1:1")},
+		},
+		{
+			name:   "a service that is no longer monitored gets its backends back",
+			before: Desired{Services: []v1.Service{monitored(service(web, "10.0.0.1:1"))}, Inactive: inactive("10.0.0.1:1")},
+			after:  Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}, Inactive: inactive("10.0.0.1:1")},
+			want: []string{
+				"backend 1 = 10.0.0.1:1 of service 1", "slots 0-0 = [1]", "service 192.0.2.1:80/tcp = 1, slots 0-0",
 			},
 		},
 		{

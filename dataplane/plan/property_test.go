@@ -15,9 +15,10 @@ import (
 
 func genDesired(t *rapid.T, label string) Desired {
 	frontends := rapid.SliceOfNDistinct(rapid.IntRange(0, 8), 0, 7, rapid.ID[int]).Draw(t, label)
-	d := Desired{Unreachable: map[netip.Addr]bool{}}
+	d := Desired{Unreachable: map[netip.Addr]bool{}, Inactive: map[Endpoint]bool{}}
 	for _, i := range frontends {
 		s := service(frontend(fmt.Sprintf("192.0.2.%d", 1+i%4), uint16(80+i)))
+		s.Monitor = rapid.Bool().Draw(t, "monitor")
 		for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 6), 0, 4, rapid.ID[int]).Draw(t, "backends") {
 			s.Backends = append(s.Backends, v1.Backend{
 				Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(host)}), Port: 8080,
@@ -28,6 +29,9 @@ func genDesired(t *rapid.T, label string) Desired {
 	}
 	if rapid.Bool().Draw(t, "one is unreachable") {
 		d.Unreachable[netip.MustParseAddr("10.0.0.1")] = true
+	}
+	for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 6), 0, 4, rapid.ID[int]).Draw(t, "inactive") {
+		d.Inactive[Endpoint{v1.TCP, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(host)}), 8080)}] = true
 	}
 	return d
 }
@@ -134,7 +138,7 @@ func checkSettled(t *rapid.T, k *kernel, state *State, desired Desired, last Pla
 			continue
 		}
 		got, ok := k.targets(s.Frontend)
-		if want := reachable(desired, s); !ok || len(got) != want {
+		if want := eligible(desired, s); !ok || len(got) != want {
 			t.Fatalf("%s leads to %v, want %d backends", s.Frontend, got, want)
 		}
 		if _, ok := k.vips[s.VIP]; !ok {
@@ -148,17 +152,22 @@ func checkSettled(t *rapid.T, k *kernel, state *State, desired Desired, last Pla
 	}
 }
 
-func reachable(d Desired, s v1.Service) int {
-	n := 0
+// eligible is how many backends shall have slots.
+func eligible(d Desired, s v1.Service) int {
+	active, reachable := 0, 0
 	for _, b := range s.Backends {
+		if s.Monitor && d.Inactive[Endpoint{s.Protocol, netip.AddrPortFrom(b.Address, b.Port)}] {
+			continue
+		}
+		active++
 		if !d.Unreachable[b.Address] {
-			n++
+			reachable++
 		}
 	}
-	if n == 0 {
-		return len(s.Backends)
+	if reachable == 0 {
+		return active
 	}
-	return n
+	return reachable
 }
 
 func TestRegionsNeverOverlap(t *testing.T) {

@@ -19,7 +19,7 @@ func (p *planner) service(s v1.Service) *refusal {
 	if why != nil {
 		return why
 	}
-	candidates := p.candidates(s.Backends)
+	candidates := p.candidates(s)
 	named, written, why := p.backendIDs(s.Frontend, id, candidates)
 	if why == nil {
 		why = p.slots(s, id, candidates, named, written, old, existed)
@@ -60,12 +60,17 @@ func (p *planner) serviceID(f v1.Frontend) (id uint32, isNew bool, why *refusal)
 }
 
 // candidates returns the backends that get slots, by address, so that the
-// order in which a controller sends them changes nothing. Unreachable ones
-// are left out, unless all are: then packets are dropped for the true reason.
-func (p *planner) candidates(backends []v1.Backend) []slots.Backend {
-	all := make([]slots.Backend, 0, len(backends))
-	for _, b := range backends {
-		all = append(all, slots.Backend{Address: netip.AddrPortFrom(b.Address, b.Port), Weight: b.Weight})
+// order in which a controller sends them changes nothing. Inactive ones are
+// left out. So are unreachable ones, unless all that are left are: then
+// packets are dropped for the true reason.
+func (p *planner) candidates(s v1.Service) []slots.Backend {
+	all := make([]slots.Backend, 0, len(s.Backends))
+	for _, b := range s.Backends {
+		address := netip.AddrPortFrom(b.Address, b.Port)
+		if s.Monitor && p.desired.Inactive[Endpoint{s.Protocol, address}] {
+			continue
+		}
+		all = append(all, slots.Backend{Address: address, Weight: b.Weight})
 	}
 	slices.SortFunc(all, func(a, b slots.Backend) int { return a.Address.Compare(b.Address) })
 	unreachable := func(b slots.Backend) bool { return p.desired.Unreachable[b.Address.Addr()] }

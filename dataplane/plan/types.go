@@ -88,6 +88,15 @@ type Desired struct {
 	// Unreachable backends get no slot while another backend of the service
 	// is reachable. Optional.
 	Unreachable map[netip.Addr]bool
+	// Inactive endpoints get no slot of a service with Monitor, also when it
+	// has no other: nobody answers there. Optional.
+	Inactive map[Endpoint]bool
+}
+
+// Endpoint is where backends are, of however many services.
+type Endpoint struct {
+	Protocol v1.Protocol
+	Address  netip.AddrPort
 }
 
 // Scan is what one complete walk over both flow maps saw. The zero Scan saw
