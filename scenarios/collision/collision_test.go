@@ -20,7 +20,7 @@ import (
 
 const (
 	clients  = 1000
-	parallel = 64
+	parallel = 200
 	port     = 4000 // of every client
 	timeout  = 15 * time.Second
 )

@@ -49,6 +49,7 @@ var _ = Describe("SCTP", func() {
 					client := netip.AddrPortFrom(onelb.SilentClient, uint16(20000+i))
 					long := lab.Capture("lb:eth1", func(f capture.Frame) bool { return onlySCTP(f) && f.Length > rawsctp.DefaultMTU })
 					exchange(ctx, lab.Wire(), onelb.WayOf(mode, v1.SCTP, client, onelb.SilentBackend))
+					Expect(long.Stop()).To(Succeed())
 					if hook == "xdp" {
 						Expect(long.Frames()).To(BeEmpty(), "native XDP was to take the packets before a capture sees them")
 					}
@@ -78,6 +79,7 @@ func talk(ctx SpecContext, lab *onelb.Lab, m v1.Mode, mtu int) {
 	}
 	harness.Step("every packet has a right CRC32c on both sides", func() {
 		for _, c := range []*capture.Capture{atClient, atBackend} {
+			Expect(c.Stop()).To(Succeed()) // takes what the kernel still holds
 			Expect(c.Frames()).To(HaveEach(HaveField("Verify()", Succeed())))
 		}
 		Expect(longest(atBackend)).To(BeNumerically(">", mtu-64), "the packets were to be long")
