@@ -26,8 +26,11 @@ import (
 // page is relative to the folder of a suite, in which its tests run.
 const page = "../endpoints/cluster/page.yaml"
 
-// VIP is the first address of the page's pool.
-var VIP = netip.MustParseAddr("203.0.113.1")
+// Addresses of the page: VIP is the first of its pool of two.
+var (
+	VIP    = netip.MustParseAddr("203.0.113.1")
+	Client = netip.MustParseAddr("192.0.2.1")
+)
 
 // Protocols are those of the page's node ports.
 var Protocols = []probe.Protocol{probe.TCP, probe.UDP, probe.SCTP}
