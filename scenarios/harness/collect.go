@@ -14,6 +14,9 @@ import (
 	"github.com/weir-lb/weir/topo/node"
 )
 
+// reportFile is the report among the artifacts.
+const reportFile = "report.txt"
+
 // reportFailure adds the report to a failed spec while its topology stands.
 func reportFailure() {
 	spec := ginkgo.CurrentSpecReport()
@@ -38,7 +41,7 @@ func reportFailure() {
 	r.keep = "WEIR_KEEP=1 " + r.again
 	for _, s := range present.scenarios {
 		// Where the artifacts are, the report is too.
-		_ = os.WriteFile(filepath.Join(s.folder(), "report.txt"), []byte(r.String()), 0o644)
+		_ = os.WriteFile(filepath.Join(s.folder(), reportFile), []byte(r.String()), 0o644)
 	}
 	ginkgo.AddReportEntry("failure report", ginkgo.ReportEntryVisibilityFailureOrVerbose, r)
 	for _, s := range present.scenarios {
@@ -93,6 +96,7 @@ func (s *Scenario) collect(ctx context.Context, last *step) topologyReport {
 	var err error
 	t.files, err = listFiles(s.folder())
 	problem(err)
+	t.files = append(t.files, reportFile) // written last
 	if keep() {
 		name := s.Nodes()[0].Name
 		t.shell = []string{
