@@ -29,18 +29,17 @@ func epTable(backends []v1.ServiceBackend, wide bool) *table {
 	}}
 	if wide {
 		t.columns = append(t.columns, column{title: "PACKETS", right: true}, column{title: "BYTES", right: true},
-			column{title: "DELAY", right: true}, column{title: "LAST ERROR"})
+			column{title: "DELAY", right: true}, column{title: "LAST PROBE"}, column{title: "LAST ERROR"})
 	}
 	for _, b := range backends {
 		row := []string{b.Address.String(), number(b.Port), b.Frontend.String(), b.Service, number(max(b.Weight, 1)),
 			probeType(b), b.State, number(b.Flows)}
 		if wide {
-			delay, failure := "-", "-"
-			if b.Probe != nil {
-				delay = b.Probe.Latency.Round(10 * time.Microsecond).String()
-				failure = orDash(b.Probe.Error)
+			p := b.Probe
+			if p == nil {
+				p = &v1.Probe{}
 			}
-			row = append(row, number(b.Packets), number(b.Bytes), delay, failure)
+			row = append(row, number(b.Packets), number(b.Bytes), delay(p.Latency), stamped(p.Last), orDash(p.Error))
 		}
 		t.add(row...)
 	}
@@ -53,6 +52,14 @@ func probeType(b v1.ServiceBackend) string {
 		return "none"
 	}
 	return b.Probe.Type
+}
+
+// delay is how long an answer took; to a datagram there may be none.
+func delay(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return d.Round(10 * time.Microsecond).String()
 }
 
 func orDash(s string) string {

@@ -85,7 +85,8 @@ func article() map[string]any {
 		backends = append(backends, v1.ServiceBackend{Service: s.Name, Frontend: s.Frontend, Monitor: s.Monitor, BackendStatus: s.BackendStates[0]})
 	}
 	backends[1].State = v1.BackendInactive
-	backends[1].Probe = &v1.Probe{Type: "udp", Latency: 1234567, Error: "port unreachable"}
+	backends[1].Probe = &v1.Probe{Type: "udp", Latency: 1234567, Error: "port unreachable",
+		Last: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	return map[string]any{"/v1/services": append(services, refused), "/v1/backends": backends}
 }
 

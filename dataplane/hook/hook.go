@@ -138,7 +138,7 @@ func (h *Hooks) syncLink(l netlink.Link) {
 		h.attach(have, attrs.Index)
 	}
 	have.status.Name, have.status.Index, have.status.MTU = attrs.Name, attrs.Index, attrs.MTU
-	device := deviceOf(attrs, have.attachment.xdp != nil)
+	device := deviceOf(l, have.attachment.xdp != nil)
 	if device == have.device {
 		return
 	}
@@ -220,8 +220,9 @@ func (h *Hooks) describe(l netlink.Link, have *hooked) netif {
 // deviceOf is what the programs learn of an interface. Frames that XDP sends
 // arrive where our own XDP program runs in the driver: that it is attached
 // there is what many drivers need to transmit at all.
-func deviceOf(attrs *netlink.LinkAttrs, xdp bool) maps.Device {
-	d := maps.Device{MTU: attrs.MTU, TransmitsXDP: xdp}
+func deviceOf(l netlink.Link, xdp bool) maps.Device {
+	attrs := l.Attrs()
+	d := maps.Device{MTU: attrs.MTU, TransmitsXDP: xdp, RedirectOnly: l.Type() == "veth"}
 	if len(attrs.HardwareAddr) == len(d.MAC) {
 		copy(d.MAC[:], attrs.HardwareAddr)
 	}

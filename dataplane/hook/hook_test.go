@@ -162,7 +162,7 @@ func TestAttachAndClose(t *testing.T) {
 			s.expect(t, "eth1", tt.status)
 			expectAttached(t, "eth1", tt.tcx, tt.filters, tt.xdp)
 			l := nstest.MustLink(t, "eth1").Attrs()
-			want := maps.Device{MTU: 1500, MAC: [6]byte(l.HardwareAddr), TransmitsXDP: tt.xdp}
+			want := maps.Device{MTU: 1500, MAC: [6]byte(l.HardwareAddr), TransmitsXDP: tt.xdp, RedirectOnly: true}
 			if got, _ := s.devices.at(l.Index); got != want {
 				t.Errorf("device %+v, want %+v", got, want)
 			}

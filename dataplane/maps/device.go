@@ -15,6 +15,9 @@ type Device struct {
 	MAC [6]byte
 	// TransmitsXDP says that frames which XDP sends to it arrive.
 	TransmitsXDP bool
+	// RedirectOnly says that XDP_TX does not wake the other end, as on veth:
+	// XDP redirects frames even back to where they came from.
+	RedirectOnly bool
 }
 
 // PutDevice writes an interface by its index.
@@ -22,6 +25,9 @@ func (m *Maps) PutDevice(index int, d Device) error {
 	out := bpf.Device{Mtu: uint32(d.MTU), Mac: d.MAC}
 	if d.TransmitsXDP {
 		out.Flags |= bpf.DeviceXDPTx
+	}
+	if d.RedirectOnly {
+		out.Flags |= bpf.DeviceRedirect
 	}
 	if err := m.devices.Put(uint32(index), out); err != nil {
 		return fmt.Errorf("write interface %d: %w", index, err)
