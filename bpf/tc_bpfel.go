@@ -74,7 +74,8 @@ type tcDevice struct {
 type tcDeviceFlags uint32
 
 const (
-	tcDeviceFlagsDEVICE_XDP_TX tcDeviceFlags = 1
+	tcDeviceFlagsDEVICE_XDP_TX   tcDeviceFlags = 1
+	tcDeviceFlagsDEVICE_REDIRECT tcDeviceFlags = 2
 )
 
 type tcFlow struct {
@@ -142,8 +143,9 @@ type tcNexthop struct {
 type tcNexthopFlags uint32
 
 const (
-	tcNexthopFlagsNEXTHOP_VALID tcNexthopFlags = 1
-	tcNexthopFlagsNEXTHOP_XDP   tcNexthopFlags = 2
+	tcNexthopFlagsNEXTHOP_VALID    tcNexthopFlags = 1
+	tcNexthopFlagsNEXTHOP_XDP      tcNexthopFlags = 2
+	tcNexthopFlagsNEXTHOP_REDIRECT tcNexthopFlags = 4
 )
 
 type tcService struct {

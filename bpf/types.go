@@ -44,9 +44,13 @@ const AlgorithmRR = uint8(tcServiceAlgorithmALGORITHM_RR)
 
 // Bits of Nexthop.Flags.
 const (
-	NexthopValid = uint16(tcNexthopFlagsNEXTHOP_VALID)
-	NexthopXDP   = uint16(tcNexthopFlagsNEXTHOP_XDP)
+	NexthopValid    = uint16(tcNexthopFlagsNEXTHOP_VALID)
+	NexthopXDP      = uint16(tcNexthopFlagsNEXTHOP_XDP)
+	NexthopRedirect = uint16(tcNexthopFlagsNEXTHOP_REDIRECT)
 )
 
-// DeviceXDPTx is a bit of Device.Flags.
-const DeviceXDPTx = uint32(tcDeviceFlagsDEVICE_XDP_TX)
+// Bits of Device.Flags.
+const (
+	DeviceXDPTx    = uint32(tcDeviceFlagsDEVICE_XDP_TX)
+	DeviceRedirect = uint32(tcDeviceFlagsDEVICE_REDIRECT)
+)

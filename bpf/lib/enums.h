@@ -15,7 +15,7 @@ const enum flow_flags flow_flags_end = FLOW_TAKEN;
 const enum vip_flags vip_flags_end = VIP_ACTIVE;
 const enum service_mode service_mode_end = MODE_FULLNAT;
 const enum service_algorithm service_algorithm_end = ALGORITHM_RR;
-const enum nexthop_flags nexthop_flags_end = NEXTHOP_XDP;
-const enum device_flags device_flags_end = DEVICE_XDP_TX;
+const enum nexthop_flags nexthop_flags_end = NEXTHOP_REDIRECT;
+const enum device_flags device_flags_end = DEVICE_REDIRECT;
 
 #endif /* WEIR_LIB_ENUMS_H */

@@ -152,6 +152,8 @@ static __noinline enum counter nexthop_resolve(ctx_t *ctx, const struct packet *
 	device = bpf_map_lookup_elem(&devices, &hop->ifindex);
 	if (device && device->flags & DEVICE_XDP_TX)
 		hop->flags |= NEXTHOP_XDP;
+	if (device && device->flags & DEVICE_REDIRECT)
+		hop->flags |= NEXTHOP_REDIRECT;
 	flow->nexthop = nexthop_store(hop);
 	return COUNTER_FORWARDED;
 }

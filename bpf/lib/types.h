@@ -101,7 +101,8 @@ struct backend {
 
 enum nexthop_flags {
 	NEXTHOP_VALID = 1 << 0,
-	NEXTHOP_XDP = 1 << 1, /* XDP may transmit to this device */
+	NEXTHOP_XDP = 1 << 1,	   /* XDP may transmit to this device */
+	NEXTHOP_REDIRECT = 1 << 2, /* by redirect alone, see DEVICE_REDIRECT */
 };
 
 /* Written by BPF from bpf_fib_lookup when a flow is created or its next hop's
@@ -119,6 +120,11 @@ struct nexthop {
 
 enum device_flags {
 	DEVICE_XDP_TX = 1 << 0, /* frames that XDP transmits to it arrive */
+	/* XDP_TX does not wake the other end: veth_xdp_flush asks whether the peer
+	 * has an XDP program, not whether its NAPI runs. Such frames wait for the
+	 * next ones, and a full ring stops the link. ndo_xdp_xmit wakes it.
+	 */
+	DEVICE_REDIRECT = 1 << 1,
 };
 
 /* A network interface, by ifindex. */

@@ -124,13 +124,18 @@ static __always_inline bool ctx_may_send_back(const ctx_t *ctx)
 
 static __always_inline int ctx_send_back(ctx_t *ctx)
 {
+	__u32 ifindex = ctx_ifindex(ctx);
+	const struct device *device = bpf_map_lookup_elem(&devices, &ifindex);
+
+	if (device && device->flags & DEVICE_REDIRECT)
+		return bpf_redirect(ifindex, 0);
 	return XDP_TX;
 }
 
 /* The gateway is for TC alone: without a neighbour XDP never sends. */
 static __always_inline int ctx_send(ctx_t *ctx, const struct nexthop *hop, __be32 gateway)
 {
-	if (hop->ifindex == ctx_ifindex(ctx))
+	if (hop->ifindex == ctx_ifindex(ctx) && !(hop->flags & NEXTHOP_REDIRECT))
 		return XDP_TX;
 	return bpf_redirect(hop->ifindex, 0);
 }

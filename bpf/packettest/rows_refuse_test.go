@@ -165,6 +165,15 @@ func TestMalformed(t *testing.T) {
 	runTable(t, rows)
 }
 
+// redirectOnly makes a device one that XDP_TX does not wake, as veth is.
+func redirectOnly(name string) func(*state) {
+	return func(s *state) {
+		d := s.devices[name]
+		d.Flags |= bpf.DeviceRedirect
+		s.devices[name] = d
+	}
+}
+
 // A VIP answers ping.
 func TestEcho(t *testing.T) {
 	var rows []row
@@ -184,6 +193,10 @@ func TestEcho(t *testing.T) {
 		ping("echo with a wrong IP checksum is answered with the same error", echoRequest("client", "vip", 56).withIPError(9)),
 		row{name: "XDP leaves the answer to TC where it may not transmit", tcOnly: true,
 			change: func(s *state) { s.devices["client0"] = bpf.Device{} },
+			in:     echoRequest("client", "vip", 56),
+			out:    ping("", echoRequest("client", "vip", 56)).out},
+		row{name: "XDP redirects the answer where XDP_TX wakes nobody", kicks: true,
+			change: redirectOnly("client0"),
 			in:     echoRequest("client", "vip", 56),
 			out:    ping("", echoRequest("client", "vip", 56)).out},
 	)
@@ -236,6 +249,9 @@ func TestNextHops(t *testing.T) {
 		gso("a GSO packet whose segments are too long", 1361, nil),
 		{name: "an answer leaves by the device it came from", given: pair("flows", "established", "tcp", "b2:7", "vip:80", "vip:7", "b1:8080"),
 			from: "server0", in: back, out: sent(back.nat("vip:80", "b2:7", "b2"))},
+		{name: "the same by redirect where XDP_TX wakes nobody", change: redirectOnly("server0"), kicks: true,
+			given: pair("flows", "established", "tcp", "b2:7", "vip:80", "vip:7", "b1:8080"),
+			from:  "server0", in: back, out: sent(back.nat("vip:80", "b2:7", "b2"))},
 		{name: "a client that is a backend of the service is balanced too", from: "server0",
 			in: tcpPacket("b2:7", "vip:80", syn), out: sent(tcpPacket("b2:7", "vip:80", syn).nat("vip:7", "b1:8080", "b1")),
 			started: pair("flows_new", "half-open", "tcp", "b2:7", "vip:80", "vip:7", "b1:8080")},

@@ -27,6 +27,7 @@ type row struct {
 
 	out     *pkt        // sent like this
 	tcOnly  bool        // XDP passes it on, untouched
+	kicks   bool        // XDP sends it by redirect though it leaves where it came from
 	drop    bpf.Counter // dropped for this reason
 	pass    bool        // passed on, untouched
 	only    string      // "xdp" or "tc": the row makes no sense for the other hook
@@ -139,7 +140,7 @@ func (r *row) expect(hook bpf.Hook) expectation {
 		return expectation{choose(xdpDrop, tcShot), r.drop, nil}
 	}
 	e := expectation{choose(xdpRedirect, tcRedirect), bpf.CounterForwarded, r.out.bytes()}
-	if xdp && bytes.Equal(r.out.smac, r.device().mac()) {
+	if xdp && !r.kicks && bytes.Equal(r.out.smac, r.device().mac()) {
 		e.verdict = xdpTX
 	}
 	return e
