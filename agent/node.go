@@ -121,6 +121,32 @@ func (n *Node) Put(owner string, state v1.NodeState) (v1.OwnerStatus, error) {
 	return n.ownerStatus(owner, state.Generation), nil
 }
 
+// Patch changes an owner's state, as Put replaces it.
+func (n *Node) Patch(owner string, change v1.NodeChange) (v1.OwnerStatus, error) {
+	if err := v1.ValidateOwner(owner); err != nil {
+		return v1.OwnerStatus{}, err
+	}
+	if err := v1.ValidateChange(change); err != nil {
+		return v1.OwnerStatus{}, err
+	}
+	state, err := n.store.Patch(owner, change)
+	if err != nil {
+		return v1.OwnerStatus{}, err
+	}
+	n.saver.save()
+	return n.ownerStatus(owner, state.Generation), nil
+}
+
+// Delete forgets an owner and all that it asked for, and returns the zero
+// generation as its desired one. The error is ErrNoOwner.
+func (n *Node) Delete(owner string) (v1.OwnerStatus, error) {
+	if err := n.store.Delete(owner); err != nil {
+		return v1.OwnerStatus{}, err
+	}
+	n.saver.save()
+	return n.ownerStatus(owner, v1.Generation{}), nil
+}
+
 // States returns what each owner asked for.
 func (n *Node) States() v1.DesiredState { return n.store.States() }
 

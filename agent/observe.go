@@ -14,7 +14,7 @@ import (
 func (n *Node) Observed(ctx context.Context) v1.ObservedState {
 	o := v1.ObservedState{
 		Node: n.opts.Name, Version: n.opts.Version, Mode: n.mode(),
-		Owners:     n.owners(),
+		Owners:     n.Owners(),
 		Conditions: n.conditions(),
 	}
 	unreadable := func(err error) {
@@ -104,8 +104,9 @@ func (n *Node) BGP(ctx context.Context) (*v1.BGPStatus, error) {
 	return n.opts.Speaker.Status(ctx)
 }
 
-// owners returns the status of each owner, ordered by name.
-func (n *Node) owners() []v1.OwnerStatus {
+// Owners returns the status of each owner, ordered by name. It is cheap, for
+// those who poll.
+func (n *Node) Owners() []v1.OwnerStatus {
 	desired := n.store.Desired().Generations
 	list := make([]v1.OwnerStatus, 0, len(desired))
 	for _, o := range slices.Sorted(maps.Keys(desired)) {

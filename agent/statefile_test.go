@@ -32,15 +32,24 @@ func TestARestartKeepsWhatEveryOwnerWants(t *testing.T) {
 	before := New(Options{Dataplane: &recorder{}, StateFile: f, Log: slog.New(slog.DiscardHandler)})
 	// By name controller would come first: that netlox was first is remembered.
 	mustPut(t, before, "netlox", withRole(withBGP(state(3, service(vip, 1), service(vip, 2)))))
-	mustPut(t, before, "controller", withRole(withBGP(state(7, service(vip, 1), service(vip, 3)))))
+	mustPut(t, before, "controller", withRole(withBGP(state(7, service(vip, 1)))))
 	mustPut(t, before, "file", state(1, service(vip, 4)))
 	mustPut(t, before, "file", state(2))
+	mustPut(t, before, "gone", state(1, service(vip, 5)))
+	if _, err := before.Delete("gone"); err != nil {
+		t.Fatal(err)
+	}
+	// A change is kept as a whole state is.
+	third := v1.NodeChange{Base: v1.Generation{Sequence: 7}, Generation: v1.Generation{Sequence: 8}, Upsert: []v1.Service{service(vip, 3)}}
+	if _, err := before.Patch("controller", third); err != nil {
+		t.Fatal(err)
+	}
 	want := before.store.Desired()
 	f.Close()
 
 	r := &recorder{}
 	after := start(t, Options{Dataplane: r, Speaker: speaker{r}, StateFile: openFile(t, dir)})
-	eventually(t, "restored state applied", func() bool { return applied(after) && len(after.owners()) == 3 })
+	eventually(t, "restored state applied", func() bool { return applied(after) && len(after.Owners()) == 3 })
 	if got := after.store.Desired(); picture(got) != picture(want) || !equalGenerations(got, want) {
 		t.Errorf("after the restart %s %v\nbefore %s %v", picture(got), got.Generations, picture(want), want.Generations)
 	}

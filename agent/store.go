@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -36,14 +37,20 @@ func NewStore(saved Saved) *Store {
 }
 
 // ConflictError refuses a state because a newer one of the same owner stands,
-// or one of the same generation with other content.
+// or one of the same generation with other content, and a change because
+// another state stands than the one that it is to.
 type ConflictError struct {
 	Owner         string
 	Sent, Current v1.Generation
+	// Base is what a change is to, nil for a whole state.
+	Base *v1.Generation
 }
 
-// Error says which generation would be taken.
+// Error says what would be taken.
 func (e *ConflictError) Error() string {
+	if e.Base != nil {
+		return fmt.Sprintf("owner %s holds generation %s, and the change is to %s; send the whole state", e.Owner, e.Current, *e.Base)
+	}
 	if e.Sent == e.Current {
 		return fmt.Sprintf("generation %s of owner %s has other content already; send a higher generation", e.Sent, e.Owner)
 	}
@@ -67,6 +74,39 @@ func (s *Store) Put(owner string, state v1.NodeState) error {
 		}
 	}
 	s.states[owner] = state
+	s.merge()
+	return nil
+}
+
+// Patch changes the owner's state, and returns the new one. A change to
+// another state than the one that stands is a *ConflictError; an owner without
+// a state holds the zero one. The change must have passed v1.ValidateChange.
+// The store keeps what is in it; the caller must not change that afterwards.
+func (s *Store) Patch(owner string, change v1.NodeChange) (v1.NodeState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	current := s.states[owner]
+	if current.Generation != change.Base {
+		return v1.NodeState{}, &ConflictError{Owner: owner, Sent: change.Generation, Current: current.Generation, Base: &change.Base}
+	}
+	next := change.Apply(current)
+	s.states[owner] = next
+	s.merge()
+	return next, nil
+}
+
+// ErrNoOwner says that an owner has no state.
+var ErrNoOwner = errors.New("no such owner")
+
+// Delete forgets an owner and its generation: it may start over. An owner
+// without a state is ErrNoOwner.
+func (s *Store) Delete(owner string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.states[owner]; !ok {
+		return fmt.Errorf("%w: %q has no state here; see GET /v1/owners", ErrNoOwner, owner)
+	}
+	delete(s.states, owner)
 	s.merge()
 	return nil
 }

@@ -98,3 +98,50 @@ func TestManyChangesAreAnnouncedOnce(t *testing.T) {
 		t.Errorf("got %s, want controller:10", got)
 	}
 }
+
+func TestPatchIsToTheStateThatStands(t *testing.T) {
+	at := func(sequence uint64) v1.Generation { return v1.Generation{Sequence: sequence} }
+	change := func(base, to uint64, port uint16) v1.NodeChange {
+		return v1.NodeChange{Base: at(base), Generation: at(to), Upsert: []v1.Service{service("192.0.2.1", port)}}
+	}
+	s := NewStore(Saved{})
+	if _, err := s.Patch("controller", change(0, 1, 1)); err != nil {
+		t.Fatalf("a change to nothing: %v", err)
+	}
+	if next, err := s.Patch("controller", change(1, 4, 2)); err != nil || next.Generation != at(4) || len(next.Services) != 2 {
+		t.Fatalf("got %+v, %v", next, err)
+	}
+	announced(s)
+	for _, base := range []uint64{0, 1, 3, 5} {
+		_, err := s.Patch("controller", change(base, 9, 3))
+		conflict, ok := errors.AsType[*ConflictError](err)
+		if !ok || conflict.Current != at(4) {
+			t.Errorf("a change to %d: got %v, want a conflict with 0.4", base, err)
+		}
+	}
+	if announced(s) || picture(s.Desired()) != "controller:1, controller:2" {
+		t.Errorf("a refused change did something: %s", picture(s.Desired()))
+	}
+}
+
+func TestADeletedOwnerGivesUpWhatItHad(t *testing.T) {
+	s := NewStore(Saved{})
+	for _, owner := range []string{"netlox", "controller"} {
+		if err := s.Put(owner, state(5, service("192.0.2.1", 1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	announced(s)
+	if err := s.Delete("netlox"); err != nil || !announced(s) {
+		t.Fatalf("deleted: %v, or not announced", err)
+	}
+	if got := picture(s.Desired()); got != "controller:1" {
+		t.Errorf("got %s, want controller:1", got)
+	}
+	if err := s.Delete("netlox"); !errors.Is(err, ErrNoOwner) {
+		t.Errorf("deleted twice: %v", err)
+	}
+	if err := s.Put("netlox", state(1)); err != nil {
+		t.Errorf("it cannot start over: %v", err)
+	}
+}

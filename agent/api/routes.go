@@ -5,30 +5,80 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
+// route is one method of one path.
+type route struct {
+	method, path string
+	// summary says in a few words what it is for.
+	summary string
+	// in is the type of the body, nil for none; out that of the answer.
+	in, out reflect.Type
+	// refusals are the statuses besides 200 that it answers with.
+	refusals []int
+	serve    http.HandlerFunc
+}
+
+// routes are all there are.
+func (s *Server) routes() []route {
+	n := s.node
+	return []route{
+		{http.MethodPut, "/v1/state/{owner}", "Replace all that one owner wants", typeOf[v1.NodeState](), typeOf[v1.OwnerStatus](), bodyRefusals, s.putState},
+		{http.MethodPatch, "/v1/state/{owner}", "Change some of what one owner wants", typeOf[v1.NodeChange](), typeOf[v1.OwnerStatus](), bodyRefusals, s.patchState},
+		{http.MethodDelete, "/v1/state/{owner}", "Forget an owner and all that it wants", nil, typeOf[v1.OwnerStatus](), []int{http.StatusNotFound}, s.deleteState},
+		get(s, "/v1/state", "What each owner wants", func(context.Context) (v1.DesiredState, error) { return n.States(), nil }),
+		get(s, "/v1/owners", "How far each owner's state has come", func(context.Context) ([]v1.OwnerStatus, error) { return n.Owners(), nil }),
+		get(s, "/v1/observed", "Everything about the node", func(ctx context.Context) (v1.ObservedState, error) { return n.Observed(ctx), nil }),
+		get(s, "/v1/services", "All services, refused ones with the reason", n.Services),
+		get(s, "/v1/backends", "The backends of all services", n.Backends),
+		get(s, "/v1/flows", "Both directions of every connection", n.Flows),
+		get(s, "/v1/drops", "Packet totals, and drops by reason", n.Counters),
+		get(s, "/v1/bgp", "The speaker, null while BGP is off or not configured", n.BGP),
+		get(s, "/v1/version", "Which program this is", func(context.Context) (v1.Version, error) { return n.Version(), nil }),
+		get(s, "/healthz", "Answers while the program works", func(context.Context) (v1.Health, error) { return v1.Health{Status: v1.HealthOK}, nil }),
+	}
+}
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
+
+// bodyRefusals are the answers to a body that is not taken.
+var bodyRefusals = []int{
+	http.StatusBadRequest, http.StatusRequestTimeout, http.StatusConflict,
+	http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+}
+
+// get is the route that answers with what read returns.
+func get[T any](s *Server, path, summary string, read func(context.Context) (T, error)) route {
+	return route{http.MethodGet, path, summary, nil, typeOf[T](), []int{http.StatusInternalServerError},
+		func(w http.ResponseWriter, r *http.Request) {
+			v, err := read(r.Context())
+			if err != nil {
+				s.log.Warn("read failed", "path", r.URL.Path, "error", err)
+				fail(w, http.StatusInternalServerError, v1.Error{Message: err.Error()})
+				return
+			}
+			answer(w, http.StatusOK, v)
+		}}
+}
+
 // Handler returns the routes, for a server of the caller's.
 func (s *Server) Handler() http.Handler {
-	n := s.node
 	mux := http.NewServeMux()
-	handle := func(path string, methods map[string]http.HandlerFunc) { mux.Handle(path, byMethod(methods)) }
-	get := func(path string, read func(context.Context) (any, error)) {
-		handle(path, map[string]http.HandlerFunc{http.MethodGet: s.reading(read)})
+	paths := map[string]map[string]http.HandlerFunc{}
+	for _, r := range s.routes() {
+		if paths[r.path] == nil {
+			paths[r.path] = map[string]http.HandlerFunc{}
+		}
+		paths[r.path][r.method] = r.serve
 	}
-	handle("/v1/state/{owner}", map[string]http.HandlerFunc{http.MethodPut: s.putState})
-	get("/v1/state", func(context.Context) (any, error) { return n.States(), nil })
-	get("/v1/observed", func(ctx context.Context) (any, error) { return n.Observed(ctx), nil })
-	get("/v1/services", func(ctx context.Context) (any, error) { return n.Services(ctx) })
-	get("/v1/backends", func(ctx context.Context) (any, error) { return n.Backends(ctx) })
-	get("/v1/flows", func(ctx context.Context) (any, error) { return n.Flows(ctx) })
-	get("/v1/drops", func(ctx context.Context) (any, error) { return n.Counters(ctx) })
-	get("/v1/bgp", func(ctx context.Context) (any, error) { return n.BGP(ctx) })
-	get("/v1/version", func(context.Context) (any, error) { return n.Version(), nil })
-	get("/healthz", func(context.Context) (any, error) { return v1.Health{Status: v1.HealthOK}, nil })
+	for path, methods := range paths {
+		mux.Handle(path, byMethod(methods))
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, v1.Error{Message: fmt.Sprintf("nothing at %s; see GET /v1/observed", r.URL.Path)})
 	})
@@ -52,17 +102,4 @@ func byMethod(methods map[string]http.HandlerFunc) http.Handler {
 			Message: fmt.Sprintf("%s has no %s; use %s", r.URL.Path, r.Method, allowed),
 		})
 	})
-}
-
-// reading answers with what read returns.
-func (s *Server) reading(read func(context.Context) (any, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		v, err := read(r.Context())
-		if err != nil {
-			s.log.Warn("read failed", "path", r.URL.Path, "error", err)
-			fail(w, http.StatusInternalServerError, v1.Error{Message: err.Error()})
-			return
-		}
-		answer(w, http.StatusOK, v)
-	}
 }

@@ -1,20 +1,23 @@
 // Package api serves a node over HTTP and JSON, version 1: states go in with
-// PUT, everything that a person may see comes out with GET.
+// PUT and PATCH, everything that a person may see comes out with GET.
 //
-//	PUT /v1/state/{owner}  NodeState -> OwnerStatus
-//	GET /v1/state          DesiredState
-//	GET /v1/observed       ObservedState
-//	GET /v1/services       []ServiceStatus
-//	GET /v1/backends       []ServiceBackend
-//	GET /v1/flows          []Flow
-//	GET /v1/drops          Counters
-//	GET /v1/bgp            BGPStatus, null while BGP is off or not configured
-//	GET /v1/version        Version
-//	GET /healthz           Health
+//	PUT    /v1/state/{owner}  NodeState -> OwnerStatus
+//	PATCH  /v1/state/{owner}  NodeChange -> OwnerStatus
+//	DELETE /v1/state/{owner}  -> OwnerStatus
+//	GET    /v1/state          DesiredState
+//	GET    /v1/owners         []OwnerStatus
+//	GET    /v1/observed       ObservedState
+//	GET    /v1/services       []ServiceStatus
+//	GET    /v1/backends       []ServiceBackend
+//	GET    /v1/flows          []Flow
+//	GET    /v1/drops          Counters
+//	GET    /v1/bgp            BGPStatus, null while BGP is off or not configured
+//	GET    /v1/version        Version
+//	GET    /healthz           Health
 //
 // Every other answer is a v1.Error: 400 for a body that cannot be, with the
 // path to the field; 404; 405; 408 for a body that comes too slowly; 409 for a
-// generation that is not newer; 413; 415; 500 when the node cannot be read.
+// generation that is not newer, or a change to a state that does not stand; 413; 415; 500 when the node cannot be read.
 package api
 
 import (

@@ -53,6 +53,11 @@ func body(sequence int, services ...string) string {
 	return fmt.Sprintf(`{"generation":{"epoch":1,"sequence":%d},"services":[%s]}`, sequence, strings.Join(services, ","))
 }
 
+// change returns a change within that epoch.
+func change(base, sequence int, parts string) string {
+	return fmt.Sprintf(`{"base":{"epoch":1,"sequence":%d},"generation":{"epoch":1,"sequence":%d},%s}`, base, sequence, parts)
+}
+
 // request sends one to a handler and returns status and body.
 func request(h http.Handler, method, path, contentType, body string) (int, string, http.Header) {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -94,11 +99,20 @@ func TestAnswers(t *testing.T) {
 		{"too large", "PUT", "/v1/state/controller", asJSON, body(6, strings.Repeat(" ", 1000)), 413, `{"error":"body is over 1000 bytes; send fewer services"}`, true},
 		{"a form", "PUT", "/v1/state/controller", "application/x-www-form-urlencoded", body(6), 415, `{"error":"content type \"application/x-www-form-urlencoded\" is not understood; send application/json"}`, true},
 		{"no content type", "PUT", "/v1/state/controller", "", body(6), 415, `content type \"\" is not understood`, false},
-		{"a method that is not there", "POST", "/v1/state/controller", asJSON, body(6), 405, `{"error":"/v1/state/controller has no POST; use PUT"}`, true},
+		{"a method that is not there", "POST", "/v1/state/controller", asJSON, body(6), 405, `{"error":"/v1/state/controller has no POST; use DELETE, PATCH, PUT"}`, true},
 		{"writing what is to be read", "DELETE", "/v1/services", "", "", 405, `{"error":"/v1/services has no DELETE; use GET"}`, true},
 		{"a path that is not there", "GET", "/v2/state", "", "", 404, `{"error":"nothing at /v2/state; see GET /v1/observed"}`, true},
 		{"the root", "GET", "/", "", "", 404, `nothing at /`, false},
 		{"state without owner", "PUT", "/v1/state/", asJSON, body(6), 404, `nothing at /v1/state/`, false},
+		{"a change", "PATCH", "/v1/state/controller", asJSON, change(5, 6, `"upsert":[`+badService+`]`), 200, `{"owner":"controller","desired":{"epoch":1,"sequence":6},"applied":{"epoch":0,"sequence":0}}`, true},
+		{"a change to nothing", "PATCH", "/v1/state/file", asJSON, `{"base":{},"generation":{"epoch":1},"upsert":[` + goodService + `]}`, 200, `"owner":"file"`, false},
+		{"a change to another state", "PATCH", "/v1/state/controller", asJSON, change(4, 6, `"roles":[]`), 409, `{"error":"owner controller holds generation 1.5, and the change is to 1.4; send the whole state","current":{"epoch":1,"sequence":5}}`, true},
+		{"a change that is none", "PATCH", "/v1/state/controller", asJSON, change(5, 5, `"roles":[]`), 400, `{"error":"generation: 1.5 is not newer than base 1.5","path":"generation"}`, true},
+		{"a change with an unknown field", "PATCH", "/v1/state/controller", asJSON, change(5, 6, `"services":[]`), 400, `{"error":"services: unknown field","path":"services"}`, true},
+		{"a change as JSON merge patch", "PATCH", "/v1/state/controller", "application/merge-patch+json", change(5, 6, `"roles":[]`), 415, `send application/json`, false},
+		{"an owner forgotten", "DELETE", "/v1/state/controller", "", "", 200, `{"owner":"controller","desired":{"epoch":0,"sequence":0},"applied":{"epoch":0,"sequence":0}}`, true},
+		{"an owner that is not there", "DELETE", "/v1/state/nobody", "", "", 404, `{"error":"no such owner: \"nobody\" has no state here; see GET /v1/owners"}`, true},
+		{"owners", "GET", "/v1/owners", "", "", 200, `[{"owner":"controller","desired":{"epoch":1,"sequence":5},"applied":{"epoch":0,"sequence":0}}]`, true},
 		{"desired state", "GET", "/v1/state", "", "", 200, `{"controller":{"generation":{"epoch":1,"sequence":5},"services":[` + goodService + `]}}`, true},
 		{"observed state", "GET", "/v1/observed", "", "", 200, `{"node":"master1","version":"v0","mode":"lb","owners":[{"owner":"controller"`, false},
 		{"services", "GET", "/v1/services", "", "", 200, `"owner":"controller","programmed":false,"conditions":[{"type":"Programmed"`, false},

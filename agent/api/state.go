@@ -14,24 +14,54 @@ import (
 
 // putState takes the whole state of one owner.
 func (s *Server) putState(w http.ResponseWriter, r *http.Request) {
-	owner := r.PathValue("owner")
+	state, ok := decoded(s, w, r, v1.DecodeState)
+	if !ok {
+		return
+	}
+	result, err := s.node.Put(r.PathValue("owner"), state)
+	s.taken(w, r, result, err, "services", len(state.Services))
+}
+
+// patchState takes a change to the state of one owner.
+func (s *Server) patchState(w http.ResponseWriter, r *http.Request) {
+	change, ok := decoded(s, w, r, v1.DecodeChange)
+	if !ok {
+		return
+	}
+	result, err := s.node.Patch(r.PathValue("owner"), change)
+	s.taken(w, r, result, err, "upserted", len(change.Upsert), "removed", len(change.Remove))
+}
+
+// deleteState forgets an owner.
+func (s *Server) deleteState(w http.ResponseWriter, r *http.Request) {
+	result, err := s.node.Delete(r.PathValue("owner"))
+	s.taken(w, r, result, err)
+}
+
+// decoded reads the body, or answers and returns false.
+func decoded[T any](s *Server, w http.ResponseWriter, r *http.Request, decode func([]byte) (T, error)) (T, bool) {
 	body, status, err := s.body(w, r)
 	if err != nil {
 		fail(w, status, v1.Error{Message: err.Error()})
-		return
+		var none T
+		return none, false
 	}
-	state, err := v1.DecodeState(body)
+	v, err := decode(body)
+	if err != nil {
+		s.refuse(w, r.PathValue("owner"), err)
+	}
+	return v, err == nil
+}
+
+// taken answers for what the node took, or did not.
+func (s *Server) taken(w http.ResponseWriter, r *http.Request, result v1.OwnerStatus, err error, attrs ...any) {
+	owner := r.PathValue("owner")
 	if err != nil {
 		s.refuse(w, owner, err)
 		return
 	}
-	result, err := s.node.Put(owner, state)
-	if err != nil {
-		s.refuse(w, owner, err)
-		return
-	}
-	s.log.Info("state accepted", "owner", owner, "generation", state.Generation.String(),
-		"services", len(state.Services), "client", clientOf(r))
+	s.log.With(attrs...).Info("state accepted", "method", r.Method, "owner", owner,
+		"generation", result.Desired.String(), "client", clientOf(r))
 	answer(w, http.StatusOK, result)
 }
 
@@ -73,7 +103,11 @@ func (s *Server) refuse(w http.ResponseWriter, owner string, err error) {
 		fail(w, http.StatusBadRequest, v1.Error{Message: err.Error(), Path: field.Path})
 		return
 	}
-	fail(w, http.StatusInternalServerError, v1.Error{Message: err.Error()})
+	status := http.StatusInternalServerError
+	if errors.Is(err, agent.ErrNoOwner) {
+		status = http.StatusNotFound
+	}
+	fail(w, status, v1.Error{Message: err.Error()})
 }
 
 // clientOf names who sent a request, for the log.

@@ -118,6 +118,28 @@ func (c *Client) PutState(ctx context.Context, owner string, s v1.NodeState) (v1
 	return do[v1.OwnerStatus](ctx, c, http.MethodPut, "/v1/state/"+url.PathEscape(owner), body)
 }
 
+// PatchState changes the owner's state on the node. A node that holds another
+// state than the change's base answers with an *Error of Kind Conflict that
+// carries the generation which stands: send the whole state then.
+func (c *Client) PatchState(ctx context.Context, owner string, change v1.NodeChange) (v1.OwnerStatus, error) {
+	body, err := json.Marshal(change)
+	if err != nil {
+		return v1.OwnerStatus{}, fmt.Errorf("encode change: %w", err)
+	}
+	return do[v1.OwnerStatus](ctx, c, http.MethodPatch, "/v1/state/"+url.PathEscape(owner), body)
+}
+
+// DeleteState makes the node forget the owner and all that it wants.
+func (c *Client) DeleteState(ctx context.Context, owner string) error {
+	_, err := do[v1.OwnerStatus](ctx, c, http.MethodDelete, "/v1/state/"+url.PathEscape(owner), nil)
+	return err
+}
+
+// Owners returns how far each owner's state has come: small, for polling.
+func (c *Client) Owners(ctx context.Context) ([]v1.OwnerStatus, error) {
+	return get[[]v1.OwnerStatus](ctx, c, "/v1/owners")
+}
+
 // States returns what each owner asked for.
 func (c *Client) States(ctx context.Context) (v1.DesiredState, error) {
 	return get[v1.DesiredState](ctx, c, "/v1/state")

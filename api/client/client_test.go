@@ -70,10 +70,32 @@ func TestPutStateSendsJSON(t *testing.T) {
 	}
 }
 
+func TestPatchAndDeleteHaveTheirPath(t *testing.T) {
+	change := v1.NodeChange{Generation: v1.Generation{Epoch: 1}, Remove: []v1.Frontend{{Port: 80}}, Roles: []v1.Role{}}
+	var asked, body string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		sent, _ := io.ReadAll(r.Body)
+		asked, body = r.Method+" "+r.URL.Path, string(sent)
+		fmt.Fprint(w, `{"owner":"controller","desired":{"epoch":1,"sequence":0}}`)
+	})
+	got, err := c.PatchState(context.Background(), "controller", change)
+	if err != nil || got.Desired != change.Generation || asked != "PATCH /v1/state/controller" {
+		t.Errorf("asked %s, got %+v, %v", asked, got, err)
+	}
+	// That roles are to go is not the same as to leave them.
+	if !strings.Contains(body, `"roles":[]`) || strings.Contains(body, "upsert") || strings.Contains(body, "bgp") {
+		t.Errorf("sent %s", body)
+	}
+	if err := c.DeleteState(context.Background(), "controller"); err != nil || asked != "DELETE /v1/state/controller" || body != "" {
+		t.Errorf("asked %s with %q, %v", asked, body, err)
+	}
+}
+
 func TestEachReadHasItsPath(t *testing.T) {
 	ctx := context.Background()
 	reads := map[string]func(*Client) error{
 		"/v1/state":      func(c *Client) error { _, err := c.States(ctx); return err },
+		"/v1/owners":     func(c *Client) error { _, err := c.Owners(ctx); return err },
 		"/v1/observed":   func(c *Client) error { _, err := c.Observed(ctx); return err },
 		"/v1/services":   func(c *Client) error { _, err := c.Services(ctx); return err },
 		"/v1/backends":   func(c *Client) error { _, err := c.Backends(ctx); return err },

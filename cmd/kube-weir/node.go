@@ -31,6 +31,16 @@ type node struct{ *client.Client }
 
 func (n node) PutState(ctx context.Context, owner string, s v1.NodeState) error {
 	_, err := n.Client.PutState(ctx, owner, s)
+	return conflict(err)
+}
+
+func (n node) PatchState(ctx context.Context, owner string, change v1.NodeChange) error {
+	_, err := n.Client.PatchState(ctx, owner, change)
+	return conflict(err)
+}
+
+// conflict turns the client's error for it into push's.
+func conflict(err error) error {
 	if e, ok := errors.AsType[*client.Error](err); ok && e.Kind == client.Conflict && e.Current != nil {
 		return &push.Conflict{Current: *e.Current}
 	}
@@ -38,11 +48,11 @@ func (n node) PutState(ctx context.Context, owner string, s v1.NodeState) error 
 }
 
 func (n node) OwnerStatus(ctx context.Context, owner string) (v1.OwnerStatus, error) {
-	observed, err := n.Observed(ctx)
+	owners, err := n.Owners(ctx)
 	if err != nil {
 		return v1.OwnerStatus{}, err
 	}
-	for _, s := range observed.Owners {
+	for _, s := range owners {
 		if s.Owner == owner {
 			return s, nil
 		}

@@ -1,4 +1,4 @@
 // Package push brings every node the state that was decided for it and keeps
-// it there: one goroutine a node, a whole state at a time, again with growing
-// pauses while a node does not answer, and again when a node lost it.
+// it there: one goroutine a node, a whole state at a time or what changed since
+// the last one, again with growing pauses while a node does not answer, and again when a node lost it.
 package push

@@ -13,6 +13,9 @@ type Node interface {
 	// PutState replaces the owner's state. A *Conflict says that the node
 	// holds a state of the owner that is as new, or newer.
 	PutState(ctx context.Context, owner string, state v1.NodeState) error
+	// PatchState changes the owner's state. A *Conflict says that the node
+	// does not hold the change's base.
+	PatchState(ctx context.Context, owner string, change v1.NodeChange) error
 	// OwnerStatus says which of the owner's states the node holds; the zero
 	// generation stands for none.
 	OwnerStatus(ctx context.Context, owner string) (v1.OwnerStatus, error)

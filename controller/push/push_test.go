@@ -15,13 +15,16 @@ import (
 
 // fakeNode is a node in memory. It orders generations as a real one does.
 type fakeNode struct {
-	mu     sync.Mutex
-	state  v1.NodeState // its generation is zero while it holds none
-	puts   []time.Time
-	down   error // every request fails with it
-	lose   bool  // the next accepted state's answer is lost
-	lag    string
-	closed bool
+	mu    sync.Mutex
+	state v1.NodeState // its generation is zero while it holds none
+	puts  []time.Time
+	// patches are the accepted changes.
+	patches []v1.NodeChange
+	noPatch error // every change fails with it
+	down    error // every request fails with it
+	lose    bool  // the next accepted state's answer is lost
+	lag     string
+	closed  bool
 }
 
 func (n *fakeNode) PutState(_ context.Context, owner string, s v1.NodeState) error {
@@ -37,6 +40,30 @@ func (n *fakeNode) PutState(_ context.Context, owner string, s v1.NodeState) err
 		return &Conflict{Current: n.state.Generation}
 	}
 	n.state = s
+	if n.lose {
+		n.lose = false
+		return errors.New("connection reset")
+	}
+	return nil
+}
+
+func (n *fakeNode) PatchState(_ context.Context, owner string, c v1.NodeChange) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case owner != Owner:
+		return fmt.Errorf("owner %q is not the controller's", owner)
+	case v1.ValidateChange(c) != nil:
+		return v1.ValidateChange(c)
+	case n.down != nil:
+		return n.down
+	case n.noPatch != nil:
+		return n.noPatch
+	case c.Base != n.state.Generation:
+		return &Conflict{Current: n.state.Generation}
+	}
+	n.state = c.Apply(n.state)
+	n.patches = append(n.patches, c)
 	if n.lose {
 		n.lose = false
 		return errors.New("connection reset")

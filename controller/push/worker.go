@@ -24,6 +24,7 @@ type worker struct {
 	target   Target
 	sequence uint64        // of the desired state
 	pushed   v1.Generation // accepted by the node last
+	held     v1.NodeState  // what a change may be to, zero for nothing
 	gone     time.Time     // when the node left the cluster, zero while it is there
 	// superseded is set by a *Conflict and stays: who leads is not settled by
 	// trying harder.
@@ -130,7 +131,7 @@ func (w *worker) step(ctx context.Context, node Node) error {
 	ctx, cancel := context.WithTimeout(ctx, w.pusher.opts.Timeout)
 	defer cancel()
 	w.mu.Lock()
-	state, pushed, stopped := w.desired(), w.pushed, w.superseded
+	state, held, pushed, stopped := w.desired(), w.held, w.pushed, w.superseded
 	w.mu.Unlock()
 	if stopped {
 		return nil
@@ -144,17 +145,43 @@ func (w *worker) step(ctx context.Context, node Node) error {
 			return w.compare(status)
 		}
 		// The node restarted without its state, or somebody removed it.
+		held = v1.NodeState{}
 	}
-	err := node.PutState(ctx, w.pusher.opts.Owner, state)
+	err := w.send(ctx, node, held, state)
 	if c := (*Conflict)(nil); errors.As(err, &c) {
-		if c.Current != state.Generation {
-			return w.stop(c)
-		}
-		// It was accepted before; only the answer was lost.
-		err = nil
+		return w.stop(c)
 	}
-	if err == nil {
-		w.accepted(state.Generation)
+	if err != nil {
+		// Whatever it is that a node does not like about a change, the whole
+		// state does without.
+		w.holds(v1.NodeState{})
+		return err
+	}
+	w.accepted(state)
+	return nil
+}
+
+// send brings a node that held the one state, by all that is known, to the
+// other. A *Conflict is one that a whole state met.
+func (w *worker) send(ctx context.Context, node Node, held, state v1.NodeState) error {
+	owner := w.pusher.opts.Owner
+	if held.Generation != (v1.Generation{}) {
+		if change, small := changeOf(held, state); small {
+			err := settled(node.PatchState(ctx, owner, change), state.Generation)
+			if c := (*Conflict)(nil); !errors.As(err, &c) {
+				return err
+			}
+			// The node holds something else, which a whole state replaces.
+		}
+	}
+	return settled(node.PutState(ctx, owner, state), state.Generation)
+}
+
+// settled is err, but nil where the node says that it holds the generation
+// already: it accepted it before, and only the answer was lost.
+func settled(err error, sent v1.Generation) error {
+	if c := (*Conflict)(nil); errors.As(err, &c) && c.Current == sent {
+		return nil
 	}
 	return err
 }
@@ -181,10 +208,16 @@ func (w *worker) stop(c *Conflict) error {
 	return nil
 }
 
-func (w *worker) accepted(g v1.Generation) {
+func (w *worker) holds(s v1.NodeState) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pushed = g
+	w.held = s
+}
+
+func (w *worker) accepted(s v1.NodeState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pushed, w.held = s.Generation, s
 	w.report.LastPush = time.Now()
 	w.report.LastError = ""
 }
