@@ -250,7 +250,12 @@ func TestServersThatStopAndStart(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- m.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}()
 	all := []Target{{v1.TCP, at(backend, open)}, {v1.UDP, at(backend, open)}, {v1.SCTP, at(backend, open)}}
 	m.Watch(all)
 	expectDown(t, m, 0)

@@ -2,7 +2,8 @@ package health
 
 import "time"
 
-// Timing says how often endpoints are asked. The zero value means Defaults.
+// Timing says how often endpoints are asked. The zero value means Defaults;
+// else all fields but Retries must be set.
 type Timing struct {
 	// Period is between the starts of two probes of an endpoint whose state
 	// is settled, less a tenth at random.
