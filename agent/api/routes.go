@@ -17,7 +17,8 @@ type route struct {
 	method, path string
 	// summary says in a few words what it is for.
 	summary string
-	// in is the type of the body, nil for none; out that of the answer.
+	// in is the type of the body, nil for none; out that of the answer, nil
+	// where it is not JSON.
 	in, out reflect.Type
 	// refusals are the statuses besides 200 that it answers with.
 	refusals []int
@@ -41,6 +42,7 @@ func (s *Server) routes() []route {
 		get(s, "/v1/bgp", "The speaker, null while BGP is off or not configured", n.BGP),
 		get(s, "/v1/version", "Which program this is", func(context.Context) (v1.Version, error) { return n.Version(), nil }),
 		get(s, "/healthz", "Answers while the program works", func(context.Context) (v1.Health, error) { return v1.Health{Status: v1.HealthOK}, nil }),
+		{http.MethodGet, "/metrics", "The node for Prometheus", nil, nil, []int{http.StatusServiceUnavailable}, s.metrics.ServeHTTP},
 	}
 }
 

@@ -14,6 +14,7 @@
 //	GET    /v1/bgp            BGPStatus, null while BGP is off or not configured
 //	GET    /v1/version        Version
 //	GET    /healthz           Health
+//	GET    /metrics           Prometheus' text format
 //
 // Every other answer is a v1.Error: 400 for a body that cannot be, with the
 // path to the field; 404; 405; 408 for a body that comes too slowly; 409 for a
@@ -31,6 +32,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/agent"
+	"github.com/weir-lb/weir/agent/metrics"
 )
 
 // Limits bound what one client can take. The zero value is DefaultLimits.
@@ -55,9 +57,10 @@ var DefaultLimits = Limits{
 
 // Server answers for a node on any number of listeners.
 type Server struct {
-	node   *agent.Node
-	log    *slog.Logger
-	limits Limits
+	node    *agent.Node
+	log     *slog.Logger
+	limits  Limits
+	metrics http.Handler
 }
 
 // New returns a server for node.
@@ -65,7 +68,7 @@ func New(node *agent.Node, log *slog.Logger, limits Limits) *Server {
 	if limits == (Limits{}) {
 		limits = DefaultLimits
 	}
-	return &Server{node: node, log: log, limits: limits}
+	return &Server{node: node, log: log, limits: limits, metrics: metrics.Handler(metrics.Registry(node))}
 }
 
 // Run serves on listeners until ctx ends, lets requests under way finish, and

@@ -171,6 +171,20 @@ func TestWhatCannotBeReadIs500(t *testing.T) {
 	}
 }
 
+func TestMetricsAreServed(t *testing.T) {
+	h := newServer(dataplane{}, Limits{}).Handler()
+	request(h, "PUT", "/v1/state/controller", "application/json", body(5, goodService))
+	status, got, header := request(h, "GET", "/metrics", "", "")
+	if status != 200 || !strings.HasPrefix(header.Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Errorf("got %d %s", status, header)
+	}
+	for _, line := range []string{`weir_services{state="pending"} 1`, `weir_packets_total{action="passed"} 1`, `weir_owner_generation_lag{owner="controller"} 5`} {
+		if !strings.Contains(got, line) {
+			t.Errorf("%s is not in\n%s", line, got)
+		}
+	}
+}
+
 // serve runs a server on loopback until the test ends, or stop is called.
 func serve(t *testing.T, limits Limits) (addr string, stop func()) {
 	t.Helper()
