@@ -158,7 +158,7 @@ func expectOnTime(t *testing.T, s *script, all []Target, watched time.Time) {
 	for _, target := range all {
 		starts := s.started[target]
 		// New ones have to wait for room: 1024 in the first second.
-		if first := starts[0].Sub(watched); first > firstWithin+2*DefaultTimeout {
+		if first := starts[0].Sub(watched); first > Defaults.within()+2*DefaultTimeout {
 			t.Fatalf("%v is asked first after %v", target, first)
 		}
 		for i := 1; i < len(starts); i++ {
@@ -235,13 +235,13 @@ func TestWatchIsTheWholeSet(t *testing.T) {
 		if status := m.Report()[all[1]]; status.Down || status.Probe != nil {
 			t.Errorf("one that is new has %+v", status)
 		}
-		<-time.After(firstWithin) // its first probe is under way
+		<-time.After(Defaults.within()) // its first probe is under way
 		synctest.Wait()
 		m.Watch(nil)
 		m.Watch(all[1:])
 		<-time.After(DefaultTimeout) // the old result comes
 		synctest.Wait()
-		if got := m.Report()[all[1]].Probe; got != nil && got.Last.Before(time.Now().Add(-firstWithin)) {
+		if got := m.Report()[all[1]].Probe; got != nil && got.Last.Before(time.Now().Add(-Defaults.within())) {
 			t.Errorf("the result of a probe before it was watched counts: %+v", got)
 		}
 		<-m.Changed()
@@ -277,7 +277,7 @@ func TestRunEndsItsProbes(t *testing.T) {
 		s.kill(all...)
 		m, stop := run(t, s)
 		m.Watch(all)
-		<-time.After(firstWithin)
+		<-time.After(Defaults.within())
 		stop()
 		s.mu.Lock()
 		defer s.mu.Unlock()

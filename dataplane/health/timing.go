@@ -30,9 +30,6 @@ const (
 	// rise is how many successes in a row bring an endpoint back: one may be
 	// a server that starts and dies again.
 	rise = 2
-	// firstWithin is when a new endpoint is asked first, at random so that a
-	// thousand new ones do not ask at once.
-	firstWithin = 500 * time.Millisecond
 )
 
 // Defaults of the product.
@@ -48,9 +45,13 @@ func (t Timing) Detection() time.Duration {
 	return t.Period + failures*t.Timeout + (failures-1)*t.pause()
 }
 
+// within is how long a new endpoint waits at most to be asked: soon, but a
+// thousand new ones do not ask at once.
+func (t Timing) within() time.Duration { return t.Period / 10 }
+
 // first returns when a new endpoint is asked; random is in [0, 1).
 func (t Timing) first(now time.Time, random float64) time.Time {
-	return now.Add(share(firstWithin, random))
+	return now.Add(share(t.within(), random))
 }
 
 // next returns when an endpoint is asked again after the nth probe. The second
