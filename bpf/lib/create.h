@@ -139,7 +139,7 @@ static __always_inline enum reservation reserve_again(const struct creation *cre
 /* The reply entry is in flows and its pair is missing there. */
 static __always_inline enum reservation restore(struct creation *creation)
 {
-	long error;
+	int error;
 
 	creation->flow.state = FLOW_ESTABLISHED;
 	error = bpf_map_update_elem(&flows, &creation->key, &creation->flow, BPF_NOEXIST);
@@ -152,7 +152,7 @@ static __always_inline enum reservation reserve(struct creation *creation)
 {
 	enum reservation result = RESERVED;
 	struct flow *established;
-	long error;
+	int error;
 
 	error = bpf_map_update_elem(&flows_new, &creation->reply_key, &creation->reply,
 				    BPF_NOEXIST);
@@ -180,7 +180,7 @@ static __always_inline enum reservation reserve(struct creation *creation)
 static __always_inline enum counter commit(const struct creation *creation)
 {
 	const struct flow *present = bpf_map_lookup_elem(&flows, &creation->key);
-	long error = 0;
+	int error = 0;
 
 	if (!present) {
 		error = bpf_map_update_elem(&flows_new, &creation->key, &creation->flow,
@@ -195,25 +195,32 @@ static __always_inline enum counter commit(const struct creation *creation)
 	return present ? COUNTER_FORWARDED : DROP_FLOWS_FULL;
 }
 
-/* Reserves a source port, the round-th of the flow's sequence. A port that is a
- * frontend of the VIP is never the VIP's source port: answers to it and requests
- * for it would look the same. A global function, so that the verifier looks at it
- * once and not in each round.
+/* Reserves a source port, the round-th of the flow's sequence, and sets the rest of
+ * creation by it. A port that is a frontend of the VIP is never the VIP's source
+ * port: answers to it and requests for it would look the same.
+ * A global function, so that the verifier looks at it once and not in each round.
+ * It works on a copy, because Linux 6.1 takes keys and values of maps from its own
+ * stack, but not from memory that a global function was handed.
  */
-__noinline enum reservation try_port(struct creation *creation, __u32 round)
+__noinline enum reservation try_port(struct creation *shared, __u32 round)
 {
+	struct creation creation;
+	enum reservation reservation;
 	__be16 port;
 
-	if (!creation)
+	if (!shared)
 		return FULL;
-	port = port_candidate(creation, round);
+	creation = *shared;
+	port = port_candidate(&creation, round);
+	shared->port_state = creation.port_state;
 	if (!port)
 		return BUSY;
-	if (creation->share_with_vip &&
-	    service_find(creation->flow.saddr, port, creation->key.proto))
+	if (creation.share_with_vip && service_find(creation.flow.saddr, port, creation.key.proto))
 		return BUSY;
-	creation_set_port(creation, port);
-	return reserve(creation);
+	creation_set_port(&creation, port);
+	reservation = reserve(&creation);
+	*shared = creation;
+	return reservation;
 }
 
 static __always_inline __be32 source_address(const struct packet *packet,

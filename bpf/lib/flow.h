@@ -5,6 +5,9 @@
 
 #include "lib/parse.h"
 
+/* Errors of map helpers are kept in an int: before Linux 6.4 the helpers return one,
+ * and the upper half of a long would be 0.
+ */
 #define EEXIST 17
 
 /* Key of the other direction: what answers to a rewritten packet look like. */

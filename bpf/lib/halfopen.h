@@ -36,7 +36,7 @@ static __always_inline struct flow *halfopen_promote(const struct flow_key *key,
 	struct flow established = *reply, forward;
 	struct flow_key client;
 	struct flow *halfopen, *present;
-	long error, inserted;
+	int error, inserted;
 
 	flow_pair_key(reply, key->proto, &client);
 	halfopen = bpf_map_lookup_elem(&flows_new, &client);
