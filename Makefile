@@ -39,7 +39,7 @@ generate: ## compile the BPF objects and their Go again (needs clang-19, install
 verify-generated: ## fail if the committed BPF objects are not what generate makes
 	@ci/generate.sh verify
 
-mutants: ## break bpf/lib in ten single lines and see that the packet tables catch each
+mutants: ## break bpf/lib line by line and see that the packet tables catch each
 	@ci/mutants.sh
 
 clean: ## remove bin/ and build/

@@ -5,8 +5,12 @@
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
+"$root/ci/setup.sh" bpf
+PATH=$root/build/goroot/bin:$PATH GOTOOLCHAIN=local GOFLAGS=-buildvcs=false CGO_ENABLED=0
+export PATH GOTOOLCHAIN GOFLAGS CGO_ENABLED
 copy=$(mktemp -d)
-trap 'rm -rf "$copy"' EXIT INT TERM
+trap 'rm -rf "$copy"' EXIT
+trap 'exit 130' INT TERM
 mkdir "$copy/bin"
 cp -r "$root/bpf" "$root/go.mod" "$root/go.sum" "$copy"
 (cd "$root" && go build -o "$copy/bin/bpf2go" github.com/cilium/ebpf/cmd/bpf2go)
