@@ -126,7 +126,7 @@ $`))
 	Describe("answers requests", func() {
 		for _, s := range lab.Services {
 			It("over "+string(s.Protocol)+", and every packet is right on every hop", func(ctx SpecContext) {
-				expectRightHops(ctx, l, s)
+				expectRightHops(ctx, l, s, ownEnd)
 			})
 		}
 		for _, s := range lab.Services {
@@ -147,13 +147,13 @@ $`))
 	It("control: the look at every hop finds a port that is not as expected", func(ctx SpecContext) {
 		wrong := lab.UDP
 		wrong.NodePort = netip.AddrPortFrom(wrong.NodePort.Addr(), wrong.NodePort.Port()+1)
-		w := watch(l, lab.UDP, request(lab.UDP, "master1", 0))
+		w := watch(l, lab.UDP, request(lab.UDP, ownEnd, 0))
 		a, err := l.Requests.Do(ctx, lab.UDP.Request())
 		Expect(err).NotTo(HaveOccurred())
 		harness.Soon(ctx, func() string {
-			return w.compare(request(lab.UDP, "master1", a.Local.Port()), a.Local, lab.UDP.Frontend)
+			return w.compare(request(lab.UDP, ownEnd, a.Local.Port()), a.Local, lab.UDP.Frontend)
 		}).Should(BeEmpty())
-		Expect(w.compare(request(wrong, "master1", a.Local.Port()), a.Local, lab.UDP.Frontend)).To(And(
+		Expect(w.compare(request(wrong, ownEnd, a.Local.Port()), a.Local, lab.UDP.Frontend)).To(And(
 			HavePrefix(a.Local.String()+" -> 123.123.123.1:55003 udp"), ContainSubstring("\nat master1:eth1 >:\n")))
 	})
 	It("plays the page's own steps", func(ctx SpecContext) {
@@ -176,11 +176,24 @@ $`))
 	})
 })
 
+var _ = Describe("The article on native XDP", Ordered, ContinueOnFailure, Label("xdp"), func() {
+	var l *lab.Lab
+	BeforeAll(func(ctx SpecContext) { l = lab.Up(ctx, harness.Options{Hook: "xdp"}) })
+	for _, s := range lab.Services {
+		It("answers over "+string(s.Protocol)+", and every packet is right on every hop", func(ctx SpecContext) {
+			expectRightHops(ctx, l, s, switchEnd)
+		})
+		It("answers over "+string(s.Protocol)+", 1 000 requests, 64 at a time, none lost", func(ctx SpecContext) {
+			expectNoneLost(ctx, l, s)
+		})
+	}
+})
+
 // expectRightHops sends a request and looks at all packets of its connection
-// on both ways.
-func expectRightHops(ctx context.Context, l *lab.Lab, s lab.Service) {
+// on both ways, those of master1 at this end of its cable.
+func expectRightHops(ctx context.Context, l *lab.Lab, s lab.Service, master end) {
 	GinkgoHelper()
-	w := watch(l, s, request(s, "master1", 0))
+	w := watch(l, s, request(s, master, 0))
 	var client netip.AddrPort
 	harness.Step("the client asks "+s.Pod, func() {
 		a, err := l.Requests.Do(ctx, s.Request())
@@ -192,10 +205,10 @@ func expectRightHops(ctx context.Context, l *lab.Lab, s lab.Service) {
 	})
 	harness.Step("every packet of it is on every hop, translated and nothing else", func() {
 		harness.Soon(ctx, func() string {
-			return w.compare(request(s, "master1", client.Port()), client, s.Frontend)
+			return w.compare(request(s, master, client.Port()), client, s.Frontend)
 		}).Should(BeEmpty())
 		harness.Soon(ctx, func() string {
-			return w.compare(answer(s, "master1", client), s.PodPort, netip.AddrPortFrom(lab.VIP, client.Port()))
+			return w.compare(answer(s, master, client), s.PodPort, netip.AddrPortFrom(lab.VIP, client.Port()))
 		}).Should(BeEmpty())
 	})
 }

@@ -29,16 +29,28 @@ func (h hop) String() string {
 	return h.at + " <"
 }
 
-// request lists the hops of a client's packet by this master: weir rewrites
-// both addresses, then kube-proxy's rules the destination, and both route.
-func request(s lab.Service, master string, port uint16) []hop {
+// end is the end of master1's cable at which one looks: its own, or the
+// switch's, since native XDP takes packets before a capture on its node.
+type end struct {
+	at     string // node:interface
+	facing bool   // what leaves here is what master1 gets
+}
+
+var (
+	ownEnd    = end{"master1:eth1", false}
+	switchEnd = end{"sw80:p2", true}
+)
+
+// request lists the hops of a client's packet: master1 rewrites both addresses,
+// then kube-proxy's rules the destination, and both route.
+func request(s lab.Service, master end, port uint16) []hop {
 	vip := netip.AddrPortFrom(lab.VIP, port)
 	balanced := packet.Translation{Src: vip, Dst: s.NodePort, TTLDown: 1}
 	delivered := packet.Translation{Src: vip, Dst: s.PodPort, TTLDown: 2}
 	return []hop{
 		{"client:eth1", true, packet.Translation{}},
-		{master + ":eth1", false, packet.Translation{}},
-		{master + ":eth1", true, balanced},
+		{master.at, master.facing, packet.Translation{}},
+		{master.at, !master.facing, balanced},
 		{s.Worker + ":eth1", false, balanced},
 		{s.Worker + ":cni0", true, delivered},
 		{s.Pod + ":eth0", false, delivered},
@@ -46,7 +58,7 @@ func request(s lab.Service, master string, port uint16) []hop {
 }
 
 // answer lists the hops of a pod's packet back to the client.
-func answer(s lab.Service, master string, client netip.AddrPort) []hop {
+func answer(s lab.Service, master end, client netip.AddrPort) []hop {
 	vip := netip.AddrPortFrom(lab.VIP, client.Port())
 	restored := packet.Translation{Src: s.NodePort, Dst: vip, TTLDown: 1}
 	delivered := packet.Translation{Src: s.Frontend, Dst: client, TTLDown: 2}
@@ -54,8 +66,8 @@ func answer(s lab.Service, master string, client netip.AddrPort) []hop {
 		{s.Pod + ":eth0", true, packet.Translation{}},
 		{s.Worker + ":cni0", false, packet.Translation{}},
 		{s.Worker + ":eth1", true, restored},
-		{master + ":eth1", false, restored},
-		{master + ":eth1", true, delivered},
+		{master.at, master.facing, restored},
+		{master.at, !master.facing, delivered},
 		{"client:eth1", false, delivered},
 	}
 }
