@@ -90,7 +90,7 @@ func (d *Dataplane) open(o Options, choice hook.Choice) error {
 	if err != nil {
 		return err
 	}
-	d.flows = flow.New(d.maps, clock)
+	d.flows = flow.New(d.maps, clock, d.maps.FlowCapacity())
 	if d.keeper, err = nexthop.New(d.maps); err != nil {
 		return err
 	}

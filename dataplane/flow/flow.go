@@ -17,6 +17,8 @@ type Maps interface {
 	EachFlow(maps.FlowTable, func(bpf.FlowKey, bpf.Flow)) error
 	Flow(maps.FlowTable, bpf.FlowKey) (bpf.Flow, bool, error)
 	DeleteFlow(maps.FlowTable, bpf.FlowKey) error
+	InsertFlow(maps.FlowTable, bpf.FlowKey, bpf.Flow) (bool, error)
+	ReplaceFlow(maps.FlowTable, bpf.FlowKey, bpf.Flow) error
 }
 
 // Ticks tells the time by which flows note when they were seen. *Clock is the
@@ -25,14 +27,21 @@ type Ticks interface {
 	Now(context.Context) (Instant, error)
 }
 
-// Table is both flow maps. Safe for concurrent use.
+// Table is both flow maps. Safe for concurrent use, but for Sweep, which runs
+// once at a time.
 type Table struct {
-	maps  Maps
-	clock Ticks
+	maps     Maps
+	clock    Ticks
+	maxFlows uint32
+	// waiting are the flows without answers of the last sweep, with packets.
+	waiting map[bpf.FlowKey]uint64
 }
 
-// New returns the flows of maps.
-func New(maps Maps, clock Ticks) *Table { return &Table{maps, clock} }
+// New returns the flows of maps, whose table of established flows holds
+// maxFlows entries.
+func New(maps Maps, clock Ticks, maxFlows uint32) *Table {
+	return &Table{maps: maps, clock: clock, maxFlows: maxFlows}
+}
 
 // Entry is one direction of a connection as the programs have it.
 type Entry struct {

@@ -50,6 +50,21 @@ func (m *memory) DeleteFlow(t maps.FlowTable, k bpf.FlowKey) error {
 	return nil
 }
 
+func (m *memory) InsertFlow(t maps.FlowTable, k bpf.FlowKey, f bpf.Flow) (bool, error) {
+	if _, there := m.tables[t][k]; there {
+		return false, nil
+	}
+	m.tables[t][k] = f
+	return true, nil
+}
+
+func (m *memory) ReplaceFlow(t maps.FlowTable, k bpf.FlowKey, f bpf.Flow) error {
+	if _, there := m.tables[t][k]; there {
+		m.tables[t][k] = f
+	}
+	return nil
+}
+
 // hz and now of the tests: one tick a millisecond, about to wrap.
 const (
 	hz  = 1000
@@ -117,7 +132,7 @@ func TestSweep(t *testing.T) {
 			m := newMemory()
 			m.connection(tt.table, tt.protocol, tt.state, tt.forward, tt.reply)
 			started := time.Unix(1, 0)
-			swept, err := New(m, ticks{}).Sweep(t.Context(), started)
+			swept, err := New(m, ticks{}, 64).Sweep(t.Context(), started)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +160,7 @@ func TestSweepLooksAgain(t *testing.T) {
 			m.tables[maps.Established][k] = f
 		}
 	}
-	swept, err := New(m, ticks{}).Sweep(t.Context(), time.Unix(1, 0))
+	swept, err := New(m, ticks{}, 64).Sweep(t.Context(), time.Unix(1, 0))
 	if err != nil || swept.Removed != 0 || len(m.tables[maps.Established]) != 2 {
 		t.Errorf("removed %d, err %v, left %d", swept.Removed, err, len(m.tables[maps.Established]))
 	}
@@ -158,7 +173,7 @@ func TestSweepLeavesAnotherConnectionsPair(t *testing.T) {
 	other := m.tables[maps.Established][pair]
 	other.Dport, other.LastSeen, other.State = bpf.Port(50000), now, bpf.FlowEstablished
 	m.tables[maps.Established][pair] = other
-	if _, err := New(m, ticks{}).Sweep(t.Context(), time.Unix(1, 0)); err != nil {
+	if _, err := New(m, ticks{}, 64).Sweep(t.Context(), time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := m.tables[maps.Established][pair]; !ok || len(m.tables[maps.Established]) != 1 {
@@ -170,7 +185,7 @@ func TestReadSpeaksAddressesAndCountsAMovedFlowOnce(t *testing.T) {
 	m := newMemory()
 	m.connection(maps.HalfOpen, v1.TCP, bpf.FlowEstablished, time.Second, time.Second)
 	m.connection(maps.Established, v1.TCP, bpf.FlowEstablished, 1500*time.Millisecond, time.Second)
-	entries, err := New(m, ticks{}).Read(t.Context())
+	entries, err := New(m, ticks{}, 64).Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,12 +212,12 @@ func TestReadSpeaksAddressesAndCountsAMovedFlowOnce(t *testing.T) {
 func TestReadLeavesOutRestsOfEndedFlows(t *testing.T) {
 	m := newMemory()
 	m.connection(maps.HalfOpen, v1.TCP, bpf.FlowEstablished, 0, 0) // moved, and ended since
-	entries, err := New(m, ticks{}).Read(t.Context())
+	entries, err := New(m, ticks{}, 64).Read(t.Context())
 	if err != nil || len(entries) != 0 {
 		t.Errorf("%v, %v", entries, err)
 	}
 	m.connection(maps.HalfOpen, v1.TCP, bpf.FlowHalfOpen, 0, 0)
-	if entries, _ = New(m, ticks{}).Read(t.Context()); len(entries) != 2 {
+	if entries, _ = New(m, ticks{}, 64).Read(t.Context()); len(entries) != 2 {
 		t.Errorf("half-open flows: %v", entries)
 	}
 }

@@ -17,10 +17,12 @@ type Swept struct {
 	Scan plan.Scan
 	// Removed counts connections and rests of such.
 	Removed int
+	// Promoted counts UDP flows without answers that moved to flows.
+	Promoted int
 }
 
-// Sweep removes idle connections, both directions of each, and returns what
-// is named by flows on the way. now is when it starts, by the clock of
+// Sweep removes idle connections, both directions of each, promotes UDP flows
+// by age, and returns what is named by flows on the way. now is when it starts, by the clock of
 // plan.Make.
 //
 // A packet that comes in the microseconds between the last look at an entry
@@ -33,10 +35,12 @@ func (t *Table) Sweep(ctx context.Context, now time.Time) (Swept, error) {
 		return Swept{}, err
 	}
 	swept := Swept{Scan: newScan(now)}
+	unanswered := newCandidates(t.maxFlows)
 	for _, table := range []maps.FlowTable{maps.HalfOpen, maps.Established} {
 		var aged []bpf.FlowKey
 		err := t.maps.EachFlow(table, func(k bpf.FlowKey, f bpf.Flow) {
 			note(swept.Scan, f)
+			unanswered.note(table, k, f)
 			if expired(k, f, table, instant) {
 				aged = append(aged, k)
 			}
@@ -50,7 +54,8 @@ func (t *Table) Sweep(ctx context.Context, now time.Time) (Swept, error) {
 			return Swept{}, err
 		}
 	}
-	return swept, nil
+	swept.Promoted, err = t.promote(ctx, unanswered)
+	return swept, err
 }
 
 func expired(k bpf.FlowKey, f bpf.Flow, table maps.FlowTable, now Instant) bool {

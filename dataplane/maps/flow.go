@@ -28,6 +28,9 @@ func (m *Maps) flowMap(t FlowTable) *ebpf.Map {
 	return m.flows
 }
 
+// FlowCapacity is how many entries the table of established flows holds.
+func (m *Maps) FlowCapacity() uint32 { return m.flows.MaxEntries() }
+
 // flowBatch is how many entries one system call reads, 256 KiB of them.
 const flowBatch = 4096
 
@@ -75,6 +78,28 @@ func (m *Maps) Flow(t FlowTable, key bpf.FlowKey) (bpf.Flow, bool, error) {
 func (m *Maps) DeleteFlow(t FlowTable, key bpf.FlowKey) error {
 	if err := remove(m.flowMap(t), key); err != nil {
 		return fmt.Errorf("delete flow: %w", err)
+	}
+	return nil
+}
+
+// InsertFlow adds an entry where there is none with that key. False: there is
+// one, or the table is full.
+func (m *Maps) InsertFlow(t FlowTable, key bpf.FlowKey, flow bpf.Flow) (bool, error) {
+	err := m.flowMap(t).Update(key, flow, ebpf.UpdateNoExist)
+	if errors.Is(err, ebpf.ErrKeyExist) || errors.Is(err, unix.E2BIG) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("insert flow: %w", err)
+	}
+	return true, nil
+}
+
+// ReplaceFlow changes an entry; an absent one stays absent.
+func (m *Maps) ReplaceFlow(t FlowTable, key bpf.FlowKey, flow bpf.Flow) error {
+	err := m.flowMap(t).Update(key, flow, ebpf.UpdateExist)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("replace flow: %w", err)
 	}
 	return nil
 }

@@ -57,6 +57,25 @@ func TestFlowIsReadAndDeleted(t *testing.T) {
 	}
 }
 
+func TestFlowIsInsertedOnceAndReplacedOnlyWhereItIs(t *testing.T) {
+	maps, _ := mustMaps(t)
+	for _, table := range []FlowTable{HalfOpen, Established} {
+		must(t, maps.ReplaceFlow(table, key(1), bpf.Flow{Backend: 1}))
+		if _, ok, err := maps.Flow(table, key(1)); ok || err != nil {
+			t.Errorf("replacing made an entry: %t, %v", ok, err)
+		}
+		for _, want := range []bool{true, false} {
+			if ok, err := maps.InsertFlow(table, key(1), bpf.Flow{Backend: 2}); ok != want || err != nil {
+				t.Errorf("insert: %t, %v, want %t", ok, err, want)
+			}
+		}
+		must(t, maps.ReplaceFlow(table, key(1), bpf.Flow{Backend: 3}))
+		if f, ok, err := maps.Flow(table, key(1)); !ok || err != nil || f.Backend != 3 {
+			t.Errorf("got %+v, %t, %v, want backend 3", f, ok, err)
+		}
+	}
+}
+
 // What answers look like is the mirror of the rewritten packet, twice
 // mirrored the packet itself.
 func TestPairKey(t *testing.T) {
