@@ -66,11 +66,11 @@ func TestNetlinkDoesWhatItIsAsked(t *testing.T) {
 		{"one next hop", Step{Add, route(vip, 0, lb1)}, []Route{route(vip, 0, lb1)}},
 		{"replaced by two", Step{Replace, route(vip, 0, lb1, lb2)}, []Route{route(vip, 0, lb1, lb2)}},
 		{"and by one again", Step{Replace, route(vip, 0, lb2)}, []Route{route(vip, 0, lb2)}},
-		{"another metric stands beside", Step{Add, route(vip, 20, lb1)}, []Route{route(vip, 0, lb2), route(vip, 20, lb1)}},
-		{"deleted by metric", Step{Delete, route(vip, 20, lb1)}, []Route{route(vip, 0, lb2)}},
+		{"another metric stands beside", Step{Add, route(vip, 30, lb1)}, []Route{route(vip, 0, lb2), route(vip, 30, lb1)}},
+		{"deleted by metric", Step{Delete, route(vip, 30, lb1)}, []Route{route(vip, 0, lb2)}},
 		{"deleted", Step{Delete, route(vip, 0, lb2)}, nil},
 		{"deleted again, which is success", Step{Delete, route(vip, 0, lb2)}, nil},
-		{"a default route", Step{Add, route(netip.MustParsePrefix("0.0.0.0/0"), 20, lb1)}, []Route{route(netip.MustParsePrefix("0.0.0.0/0"), 20, lb1)}},
+		{"a default route", Step{Add, route(netip.MustParsePrefix("0.0.0.0/0"), 30, lb1)}, []Route{route(netip.MustParsePrefix("0.0.0.0/0"), 30, lb1)}},
 	} {
 		must(t, k.Do(tt.step))
 		o, err := k.Observe()
@@ -110,13 +110,15 @@ func TestNetlinkLeavesForeignRoutes(t *testing.T) {
 }
 
 // A route of protocol bgp with a metric that weir never uses is another
-// daemon's.
+// daemon's: 20 is what zebra gives to all of FRR's, 32 is BIRD's.
 func TestNetlinkTellsOtherDaemonsApart(t *testing.T) {
 	k, h := inNamespace(t)
-	must(t, h.RouteAdd(&netlink.Route{Dst: toIPNet(net1), Gw: lb1.AsSlice(), Protocol: unix.RTPROT_BGP, Priority: 32, Table: unix.RT_TABLE_MAIN}))
-	o, err := k.Observe()
-	must(t, err)
-	if len(o.Own) != 0 || o.Foreign[Key{net1, 32}] != "bgp" {
-		t.Errorf("own %v, foreign %v", o.Own, o.Foreign)
+	for _, metric := range []int{20, 32} {
+		must(t, h.RouteAdd(&netlink.Route{Dst: toIPNet(net1), Gw: lb1.AsSlice(), Protocol: unix.RTPROT_BGP, Priority: metric, Table: unix.RT_TABLE_MAIN}))
+		o, err := k.Observe()
+		must(t, err)
+		if len(o.Own) != 0 || o.Foreign[Key{net1, metric}] != "bgp" {
+			t.Errorf("metric %d: own %v, foreign %v", metric, o.Own, o.Foreign)
+		}
 	}
 }

@@ -15,12 +15,14 @@ import (
 
 // Metrics of the routes that weir installs. A service address gets 0, which
 // `ip route` does not print: nothing else may route it on this node, and
-// people know the line from LoxiLB without a metric. Any other prefix gets 20
-// (as zebra gives to eBGP), behind what the kernel and the CNI install with 0,
-// so that a peer which announces the pod network does not divert it.
+// people know the line from LoxiLB without a metric. Any other prefix gets 30,
+// behind what the kernel and the CNI install with 0, so that a peer which
+// announces the pod network does not divert it, and not the 20 of zebra: its
+// routes are of protocol bgp too, so that the metric alone tells whose they are
+// where FRR runs beside weir.
 const (
 	MetricVIP   = 0
-	MetricOther = 20
+	MetricOther = 30
 )
 
 // Route is one route in the kernel. NextHops are sorted.

@@ -51,19 +51,19 @@ func TestDesired(t *testing.T) {
 			want:    []Route{route(vip, 0, lb1)},
 		},
 		{
-			name:    "any other prefix gets metric 20, behind kernel and CNI",
+			name:    "any other prefix gets metric 30, behind kernel and CNI",
 			learned: []bgp.Route{learned(net1, lb1)},
-			want:    []Route{route(net1, 20, lb1)},
+			want:    []Route{route(net1, 30, lb1)},
 		},
 		{
 			name:    "a prefix that merely contains service addresses is an ordinary one",
 			learned: []bgp.Route{learned(netip.MustParsePrefix("203.0.112.0/23"), lb1)},
-			want:    []Route{route(netip.MustParsePrefix("203.0.112.0/23"), 20, lb1)},
+			want:    []Route{route(netip.MustParsePrefix("203.0.112.0/23"), 30, lb1)},
 		},
 		{
 			name:    "a prefix with two equal paths gets both next hops, sorted",
 			learned: []bgp.Route{learned(net1, lb2, lb1)},
-			want:    []Route{route(net1, 20, lb1, lb2)},
+			want:    []Route{route(net1, 30, lb1, lb2)},
 		},
 		{
 			name:    "a service address never gets two: the best path alone",
@@ -77,7 +77,7 @@ func TestDesired(t *testing.T) {
 		{
 			name:    "a network that this node has an address in may be",
 			learned: []bgp.Route{learned(lan, lb1)},
-			want:    []Route{route(lan, 20, lb1)},
+			want:    []Route{route(lan, 30, lb1)},
 		},
 		{
 			name:       "a service address that this node announces is not routed elsewhere",
@@ -87,7 +87,7 @@ func TestDesired(t *testing.T) {
 		{
 			name:    "this node is not its own next hop",
 			learned: []bgp.Route{learned(net1, self, lb1), learned(vip, self)},
-			want:    []Route{route(net1, 20, lb1)},
+			want:    []Route{route(net1, 30, lb1)},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,8 +117,8 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name:    "a route that stands already takes no step",
-			desired: []Route{route(net1, 20, lb1, lb2)},
-			own:     []Route{route(net1, 20, lb1, lb2)},
+			desired: []Route{route(net1, 30, lb1, lb2)},
+			own:     []Route{route(net1, 30, lb1, lb2)},
 		},
 		{
 			name:    "another next hop replaces the route in place",
@@ -128,9 +128,9 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name:    "one next hop less replaces the route in place",
-			desired: []Route{route(net1, 20, lb1)},
-			own:     []Route{route(net1, 20, lb1, lb2)},
-			steps:   []Step{{Replace, route(net1, 20, lb1)}},
+			desired: []Route{route(net1, 30, lb1)},
+			own:     []Route{route(net1, 30, lb1, lb2)},
+			steps:   []Step{{Replace, route(net1, 30, lb1)}},
 		},
 		{
 			name:  "a withdrawn route is deleted",
@@ -140,8 +140,8 @@ func TestPlan(t *testing.T) {
 		{
 			name:    "a changed metric adds before it deletes",
 			desired: []Route{route(vip, 0, lb1)},
-			own:     []Route{route(vip, 20, lb1)},
-			steps:   []Step{{Add, route(vip, 0, lb1)}, {Delete, route(vip, 20, lb1)}},
+			own:     []Route{route(vip, 30, lb1)},
+			steps:   []Step{{Add, route(vip, 0, lb1)}, {Delete, route(vip, 30, lb1)}},
 		},
 		{
 			name:     "a foreign route with the same metric is left alone",
@@ -161,20 +161,20 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name:     "a next hop that is on no link is not tried",
-			desired:  []Route{route(net1, 20, far)},
+			desired:  []Route{route(net1, 30, far)},
 			problems: []Problem{{Prefix: net1, Reason: NextHopUnreachable}},
 		},
 		{
 			name:     "of several next hops the reachable ones are used",
-			desired:  []Route{route(net1, 20, far, lb1)},
-			steps:    []Step{{Add, route(net1, 20, lb1)}},
+			desired:  []Route{route(net1, 30, far, lb1)},
+			steps:    []Step{{Add, route(net1, 30, lb1)}},
 			problems: []Problem{{Prefix: net1, Reason: NextHopUnreachable}},
 		},
 		{
 			name:     "a route whose next hop became unreachable is deleted",
-			desired:  []Route{route(net1, 20, far)},
-			own:      []Route{route(net1, 20, far)},
-			steps:    []Step{{Delete, route(net1, 20, far)}},
+			desired:  []Route{route(net1, 30, far)},
+			own:      []Route{route(net1, 30, far)},
+			steps:    []Step{{Delete, route(net1, 30, far)}},
 			problems: []Problem{{Prefix: net1, Reason: NextHopUnreachable}},
 		},
 		{
@@ -196,10 +196,10 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name:      "beside an inherited route the others go on",
-			desired:   []Route{route(net1, 20, lb1)},
+			desired:   []Route{route(net1, 30, lb1)},
 			own:       []Route{route(vip, 0, lb1)},
 			inherited: []netip.Prefix{vip},
-			steps:     []Step{{Add, route(net1, 20, lb1)}},
+			steps:     []Step{{Add, route(net1, 30, lb1)}},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestPlanConverges(t *testing.T) {
 	prefixes := []netip.Prefix{vip, net1, lan}
 	genRoute := rapid.Custom(func(t *rapid.T) Route {
 		n := rapid.IntRange(1, 3).Draw(t, "hops")
-		return route(rapid.SampledFrom(prefixes).Draw(t, "prefix"), rapid.SampledFrom([]int{0, 20}).Draw(t, "metric"), hops[:n]...)
+		return route(rapid.SampledFrom(prefixes).Draw(t, "prefix"), rapid.SampledFrom([]int{0, MetricOther}).Draw(t, "metric"), hops[:n]...)
 	})
 	unique := func(r Route) Key { return r.key() }
 	rapid.Check(t, func(t *rapid.T) {

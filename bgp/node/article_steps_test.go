@@ -157,7 +157,7 @@ func (w *world) undisturbed(s *speaker, before map[netip.Addr]time.Time, but ...
 }
 
 func (w *world) ecmp() {
-	both := ecmp + " proto bgp metric 20\nnexthop via 192.168.80.10 dev eth1 weight 1\nnexthop via 192.168.80.11 dev eth1 weight 1"
+	both := ecmp + " proto bgp metric 30\nnexthop via 192.168.80.10 dev eth1 weight 1\nnexthop via 192.168.80.11 dev eth1 weight 1"
 	hops := func() string { return w.worker1.routes(ecmp) }
 	eventually(w.t, 3*time.Second, "worker1 has both next hops", equal(both, hops))
 	leaks := bgpOf(w.master2.member)
@@ -175,7 +175,7 @@ func (w *world) ecmp() {
 		}
 		return "no condition"
 	})
-	if got, want := w.worker2.routes(occupied), occupied+" via 192.168.80.1 dev eth1 proto static metric 20"; got != want {
+	if got, want := w.worker2.routes(occupied), occupied+" via 192.168.80.1 dev eth1 proto static metric 30"; got != want {
 		w.t.Errorf("worker2 routes %s, want %s", got, want)
 	}
 }
@@ -233,7 +233,7 @@ func (w *world) silentMaster() {
 		w.t.Errorf("client and workers needed %v, the limit is %v", took, limit)
 	}
 	eventually(w.t, 5*time.Second, "the ordinary prefix keeps the living next hop",
-		equal(ecmp+" via 192.168.80.11 dev eth1 proto bgp metric 20", func() string { return w.worker1.routes(ecmp) }))
+		equal(ecmp+" via 192.168.80.11 dev eth1 proto bgp metric 30", func() string { return w.worker1.routes(ecmp) }))
 }
 
 func (w *world) masterReturns() {

@@ -41,7 +41,7 @@ func newWorld(t *testing.T) *world {
 	client := l.member("client", "192.168.80.1")
 	master1, master2 := l.member("master1", "192.168.80.10"), l.member("master2", "192.168.80.11")
 	worker1, worker2 := l.member("worker1", "192.168.80.101"), l.member("worker2", "192.168.80.102")
-	worker2.output("ip", "route", "add", occupied, "via", "192.168.80.1", "metric", "20", "proto", "static")
+	worker2.output("ip", "route", "add", occupied, "via", "192.168.80.1", "metric", "30", "proto", "static")
 	w.client = client.startBird(map[string]string{"master1": "192.168.80.10", "master2": "192.168.80.11"}, ecmp, occupied)
 	w.master1, w.master2 = master1.start(childOptions{Kind: decide.LB}), master2.start(childOptions{Kind: decide.LB})
 	w.worker1, w.worker2 = worker1.start(childOptions{Kind: decide.Peer}), worker2.start(childOptions{Kind: decide.Peer})
