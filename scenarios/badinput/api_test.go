@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -104,29 +105,29 @@ var _ = Describe("The API", Ordered, ContinueOnFailure, func() {
 			"none":                {RootCAs: roots},
 			"another authority's": {RootCAs: roots, Certificates: []tls.Certificate{stranger}},
 		} {
-			_, err := get(ctx, httpsClient(l, config), "https://"+server+"/v1/version")
-			Expect(err).To(MatchError(ContainSubstring("tls: ")), name)
+			Expect(get(ctx, httpsClient(l, config), "https://"+server+"/v1/version")).To(MatchError(ContainSubstring("tls: ")), name)
 		}
-		_, err = get(ctx, httpsClient(l, nil), "http://"+server+"/v1/version")
-		Expect(err).To(HaveOccurred(), "without TLS")
+		Expect(get(ctx, httpsClient(l, nil), "http://"+server+"/v1/version")).NotTo(Succeed(), "without TLS")
+		client, base := overTLS(ctx, l)
+		Expect(get(ctx, client, base+"/v1/version")).To(Succeed(), "control: the topology's own certificate")
 	})
 })
 
-// get returns the status of an answer, as an error when it is no success.
-func get(ctx context.Context, client *http.Client, url string) (int, error) {
+// get returns nil when the answer is a success.
+func get(ctx context.Context, client *http.Client, url string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	response, err := client.Do(r)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return response.StatusCode, &http.ProtocolError{ErrorString: response.Status}
+		return fmt.Errorf("%s answered %s", url, response.Status)
 	}
-	return response.StatusCode, nil
+	return nil
 }
 
 func overSocket(_ context.Context, l *cluster.Lab) (*http.Client, string) {
