@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	description "github.com/weir-lb/weir/api"
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
@@ -43,6 +45,7 @@ func (s *Server) routes() []route {
 		get(s, "/v1/version", "Which program this is", func(context.Context) (v1.Version, error) { return n.Version(), nil }),
 		get(s, "/healthz", "Answers while the program works", func(context.Context) (v1.Health, error) { return v1.Health{Status: v1.HealthOK}, nil }),
 		{http.MethodGet, "/metrics", "The node for Prometheus", nil, nil, []int{http.StatusServiceUnavailable}, s.metrics.ServeHTTP},
+		{http.MethodGet, "/v1/openapi.json", "This description", nil, typeOf[json.RawMessage](), nil, describe},
 	}
 }
 
@@ -52,6 +55,12 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 var bodyRefusals = []int{
 	http.StatusBadRequest, http.StatusRequestTimeout, http.StatusConflict,
 	http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+}
+
+// describe answers with the document as it is committed.
+func describe(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(description.OpenAPI) // an error is the client's affair, as in answer
 }
 
 // get is the route that answers with what read returns.

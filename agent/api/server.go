@@ -15,6 +15,7 @@
 //	GET    /v1/version        Version
 //	GET    /healthz           Health
 //	GET    /metrics           Prometheus' text format
+//	GET    /v1/openapi.json   all of this as an OpenAPI document
 //
 // Every other answer is a v1.Error: 400 for a body that cannot be, with the
 // path to the field; 404; 405; 408 for a body that comes too slowly; 409 for a
