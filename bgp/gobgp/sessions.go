@@ -39,7 +39,8 @@ func (s *Speaker) watch(ctx context.Context, r *run) error {
 	}, server.WatchBestPath(true), server.WatchEor(true), server.WatchPeer())
 }
 
-// peerChanged lets go of the routes of a peer that fell silent.
+// peerChanged lets go of the routes of a peer that fell silent, and starts anew
+// with one that did not come back in time.
 //
 // Where graceful restart is negotiated, GoBGP keeps the routes of a peer for
 // its restart time, 30 s, however the session ended. That is right when the
@@ -55,6 +56,13 @@ func (s *Speaker) peerChanged(ctx context.Context, r *run, state apiutil.PeerSta
 	addr := state.NeighborAddress
 	peer, ok := r.peers[addr]
 	if !ok || s.run != r {
+		return
+	}
+	if state.DisconnectReason == api.PeerState_DISCONNECT_REASON_RESTART_TIMER_EXPIRED {
+		// GoBGP has dropped the routes, but forgets who dials: when the peer
+		// comes back, one connection makes the session and a second goroutine
+		// goes on dialling for as long as that lasts, every second or two.
+		s.renewPeer(ctx, r, addr, peer)
 		return
 	}
 	up := state.SessionState == packet.BGP_FSM_ESTABLISHED
@@ -75,12 +83,18 @@ func (s *Speaker) peerChanged(ctx context.Context, r *run, state apiutil.PeerSta
 		return
 	}
 	s.options.Logger.Info("hold time expired, routes dropped", "peer", addr)
-	if err := r.deletePeer(ctx, addr); err != nil {
-		s.options.Logger.Error("drop silent peer", "error", err)
-		return
+	s.renewPeer(ctx, r, addr, peer)
+}
+
+// renewPeer removes and adds a peer, so that nothing of its past is left. The
+// caller holds mu.
+func (s *Speaker) renewPeer(ctx context.Context, r *run, addr netip.Addr, peer bgp.Peer) {
+	err := r.deletePeer(ctx, addr)
+	if err == nil {
+		err = r.setPeer(ctx, addr, peer)
 	}
-	if err := r.setPeer(ctx, addr, peer); err != nil {
-		s.options.Logger.Error("drop silent peer", "error", err)
+	if err != nil {
+		s.options.Logger.Error("renew peer", "error", err)
 	}
 }
 
