@@ -1,18 +1,29 @@
 package bpf
 
-// Layouts of map keys and values, generated from BTF (lib/types.h has the
-// documentation). Addresses and ports are in network order: see Addr and Port.
+// Layouts of map keys and values, generated from BTF: lib/types.h has the
+// documentation of their fields. Addresses and ports are in network order, see
+// Addr and Port.
 type (
-	Backend    = tcBackend
-	Clock      = tcClock
-	Config     = tcConfig
-	Device     = tcDevice
-	Flow       = tcFlow
-	FlowKey    = tcFlowKey
-	Nexthop    = tcNexthop
-	Service    = tcService
+	// Backend is the value of backends.
+	Backend = tcBackend
+	// Clock is what read_clock fills in.
+	Clock = tcClock
+	// Config is the one value of config.
+	Config = tcConfig
+	// Device is the value of devices.
+	Device = tcDevice
+	// Flow is the value of flows and flows_new.
+	Flow = tcFlow
+	// FlowKey is their key.
+	FlowKey = tcFlowKey
+	// Nexthop is the value of nexthops.
+	Nexthop = tcNexthop
+	// Service is the value of services.
+	Service = tcService
+	// ServiceKey is its key.
 	ServiceKey = tcServiceKey
-	VIP        = tcVip
+	// VIP is the value of vips.
+	VIP = tcVip
 )
 
 // Values of Flow.State.

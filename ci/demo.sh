@@ -13,4 +13,4 @@ ci/setup.sh demo
 say "building (minutes the first time, a second later)"
 ci/build.sh
 # weir-topo itself removes what it made when it is interrupted.
-exec bin/weir-topo demo
+exec bin/weir-topo run article

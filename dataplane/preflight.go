@@ -21,7 +21,7 @@ type facts struct {
 	forwarding   bool   // net.ipv4.ip_forward
 }
 
-// minMajor and minMinor are the oldest kernel that CI runs (DESIGN.md 5).
+// minMajor and minMinor are the oldest kernel that CI runs.
 const minMajor, minMinor = 6, 1
 
 // Preflight says in one error everything that New and packets would miss: a

@@ -86,7 +86,7 @@ func ProtocolFromNumber(n uint8) Protocol {
 	return ""
 }
 
-// Mode says what the dataplane rewrites (DESIGN.md 5, table "Modes").
+// Mode says what the dataplane rewrites (docs/architecture.md, "Modes").
 type Mode string
 
 // The modes that the dataplane serves today.
@@ -175,7 +175,7 @@ type BGP struct {
 	Peers    []Peer `json:"peers,omitempty"`
 	// VIPs are the prefixes that service addresses come from. An LB node
 	// refuses them from other LB nodes, else the standby would re-export the
-	// active node's path without MED (DESIGN.md 6, Ranks).
+	// active node's path without MED.
 	VIPs []netip.Prefix `json:"vips,omitempty"`
 }
 

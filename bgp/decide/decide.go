@@ -22,7 +22,7 @@ const (
 	Peer
 )
 
-// Rank r announces LOCAL_PREF 1000-10r and MED 10r (DESIGN.md 6). Steps of
+// Rank r announces LOCAL_PREF 1000-10r and MED 10r. Steps of
 // ten leave room for a path between two ranks.
 const (
 	topLocalPref = 1000

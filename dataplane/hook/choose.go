@@ -16,7 +16,7 @@ const (
 	// at the peer of every veth that packets leave by (`ethtool -K <peer> gro
 	// on`, or any native XDP program there) and `ethtool -K <sender> tx off`:
 	// else frames vanish uncounted, or go out with a wrong checksum
-	// (PERFORMANCE.md, traps 1 and 2). Whoever gives the flag sees to that.
+	// (docs/adr/0003). Whoever gives the flag sees to that.
 	XDP Choice = "xdp"
 	// TC takes TC everywhere.
 	TC Choice = "tc"
@@ -37,7 +37,7 @@ func ParseChoice(s string) (Choice, error) {
 // ndo_xdp_xmit for themselves and transmit from XDP. virtio_net is not among
 // them: with XDP it gives up its receive offloads and needs a queue for each
 // CPU. veth, bridge, bond, tun and others are virtual; there XDP costs more
-// than it brings, or frames vanish (PERFORMANCE.md, traps 1 to 3).
+// than it brings, or frames vanish (docs/adr/0003).
 var transmits = map[string]bool{
 	"bnxt_en": true, "ena": true, "fsl_dpaa2_eth": true, "fsl_enetc": true, "gve": true,
 	"hv_netvsc": true, "i40e": true, "ice": true, "igb": true, "igc": true, "ixgbe": true,

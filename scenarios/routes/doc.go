@@ -1,4 +1,4 @@
-// Package routes holds BGP to what DESIGN.md 6 says of service addresses: who
+// Package routes holds BGP to what the ranks promise of service addresses: who
 // announces them with which attributes, when they are withdrawn, and that the
 // kernels of client and workers follow.
 package routes

@@ -13,7 +13,7 @@ import (
 	"github.com/weir-lb/weir/scenarios/harness"
 )
 
-// The announcements of rank 0 and rank 1 (DESIGN.md 6).
+// The announcements of rank 0 and rank 1.
 var (
 	activePath  = lab.Path{Via: lab.Master1, Best: true, ASPath: []int{64512}, MED: 0}
 	standbyPath = lab.Path{Via: lab.Master2, ASPath: []int{64512, 64512}, MED: 10}
