@@ -7,4 +7,4 @@ ci/setup.sh build
 
 version=$(git describe --tags --always --dirty 2>/dev/null || echo unknown)
 mkdir -p bin
-go build -ldflags "-X main.stamp=$version" -o bin/ ./cmd/... github.com/osrg/gobgp/v4/cmd/gobgp
+go build -ldflags "-X github.com/weir-lb/weir/cmd/internal/version.stamp=$version" -o bin/ ./cmd/... github.com/osrg/gobgp/v4/cmd/gobgp

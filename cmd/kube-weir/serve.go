@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/cmd/internal/version"
 	"github.com/weir-lb/weir/controller/loop"
 	"github.com/weir-lb/weir/controller/memory"
 	"github.com/weir-lb/weir/controller/push"
@@ -35,12 +36,12 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 		log.Warn("no certificates: only nodes on loopback can be reached; give --tls-cert, --tls-key and --tls-ca")
 	}
 	l := loop.New(loop.Options{
-		Version: version(), Source: static.New(c.manifests, static.Options{}),
+		Version: version.String(), Source: static.New(c.manifests, static.Options{}),
 		Config: c.controller, Memory: mem,
 		Pusher: push.New(push.Options{Epoch: mem.Epoch(), Dial: c.dialer()}),
 		Notify: func(events []v1.Event, problems []v1.Problem, skipped []string) { tell(log, events, problems, skipped) },
 	})
-	log.Info("kube-weir runs", "version", version(), "manifests", c.manifests, "socket", c.socket, "epoch", mem.Epoch())
+	log.Info("kube-weir runs", "version", version.String(), "manifests", c.manifests, "socket", c.socket, "epoch", mem.Epoch())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.Run(ctx) })
 	group.Go(func() error { return serveHTTP(ctx, listener, routes(l), log) })

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-lb/weir/cmd/internal/version"
 )
 
 const long = `weir-topo builds networks of namespaces out of YAML pages: nodes, links, processes.
@@ -55,9 +57,10 @@ type globalFlags struct {
 func newRoot() *cobra.Command {
 	var g globalFlags
 	root := &cobra.Command{
-		Use: "weir-topo", Short: "Build topologies of network namespaces", Long: long,
+		Use: "weir-topo", Version: version.String(), Short: "Build topologies of network namespaces", Long: long,
 		SilenceUsage: true, SilenceErrors: true,
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().StringVar(&g.root, "state", "", "folder of the topologies' state (default /run/weir-topo)")
 	root.PersistentFlags().StringVar(&g.name, "name", "", "id of the topology: 1 to 12 of a-z and 0-9 (default: a new one, or the only one that is up)")

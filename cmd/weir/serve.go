@@ -12,6 +12,7 @@ import (
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/agent/api"
 	"github.com/weir-lb/weir/api/transport"
+	"github.com/weir-lb/weir/cmd/internal/version"
 )
 
 // serve runs the node until ctx ends. The order matters: what can refuse to
@@ -38,11 +39,11 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	node := agent.New(agent.Options{
-		Name: c.nodeName, Version: version(),
+		Name: c.nodeName, Version: version.String(),
 		Dataplane: p.dataplane, Speaker: p.speaker, StateFile: file, Log: log,
 	})
 	server := api.New(node, log, api.DefaultLimits)
-	log.Info("weir runs", "node", c.nodeName, "version", version(), "mode", node.Version().Mode, "bgp", c.bgp)
+	log.Info("weir runs", "node", c.nodeName, "version", version.String(), "mode", node.Version().Mode, "bgp", c.bgp)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return node.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx, listeners...) })

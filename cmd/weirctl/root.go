@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-lb/weir/api/client"
 	"github.com/weir-lb/weir/api/transport"
+	"github.com/weir-lb/weir/cmd/internal/version"
 )
 
 // Where the daemons listen by default.
@@ -46,27 +46,13 @@ type options struct {
 	getenv  func(string) string
 }
 
-// stamp is the version that the linker sets (-X main.stamp=...).
-var stamp string
-
-// version is the linker's stamp, else what the go command recorded.
-func version() string {
-	if stamp != "" {
-		return stamp
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}
-
 func newRoot(getenv func(string) string) *cobra.Command {
 	o := &options{getenv: getenv}
 	root := &cobra.Command{
 		Use:           "weirctl",
 		Short:         "Show what weir and kube-weir do",
 		Long:          long,
-		Version:       version(),
+		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
