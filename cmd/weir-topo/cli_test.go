@@ -190,6 +190,8 @@ func TestExitCodes(t *testing.T) {
 		{"bad page", []string{"up", bad}, 1, `bad.yaml:3: nodes.a.role: unknown role "cow"`},
 		{"bad id", []string{"up", "one-lb", "--name", "A-b"}, 1, "use 1 to 12 of a-z and 0-9"},
 		{"bad variable", []string{"up", "one-lb", "--var", "x"}, 2, "write name=value"},
+		{"no folder of programs", []string{"up", "one-lb", "--bin", "/nowhere"}, 2, "read --bin"},
+		{"no folder of programs to run", []string{"run", "one-lb", "--bin", "/nowhere"}, 2, "read --bin"},
 		{"no command", []string{"exec", "a", "--"}, 2, "no command given"},
 		{"nothing is up", []string{"exec", "a", "b"}, 1, "`weir-topo up article` builds one"},
 		{"unknown topology", []string{"down", "nosuch"}, 1, "no such topology"},

@@ -34,6 +34,9 @@ can look around; ^C removes it.`,
 			if err != nil {
 				return err
 			}
+			if err := checkBinDir(o.BinDir); err != nil {
+				return err
+			}
 			o.Name, o.Root, o.Keep, o.Progress = g.name, g.root, true, cmd.OutOrStdout()
 			began := time.Now()
 			t, err := topo.Up(cmd.Context(), page, o)

@@ -32,6 +32,9 @@ When it fails or you press ^C, everything made so far is removed.`,
 			if o.Vars, err = parseVars(vars); err != nil {
 				return err
 			}
+			if err := checkBinDir(o.BinDir); err != nil {
+				return err
+			}
 			o.Name, o.Root, o.Keep, o.Progress = g.name, g.root, true, cmd.OutOrStdout()
 			t, err := topo.Up(cmd.Context(), page, o)
 			if err != nil {
@@ -62,6 +65,19 @@ func binDir() string {
 		return ""
 	}
 	return filepath.Dir(exe)
+}
+
+// checkBinDir refuses a folder that is not there: programs of the same names
+// elsewhere in PATH would run instead.
+func checkBinDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no folder", dir)
+	}
+	if dir != "" && err != nil {
+		return usageError{fmt.Errorf("read --bin: %w; give the folder of weir's programs", err)}
+	}
+	return nil
 }
 
 func parseVars(list []string) (map[string]string, error) {
