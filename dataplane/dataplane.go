@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"errors"
-	"io"
 	"net/netip"
 	"regexp"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"github.com/weir-lb/weir/dataplane/loader"
 	"github.com/weir-lb/weir/dataplane/maps"
 	"github.com/weir-lb/weir/dataplane/nexthop"
+	"github.com/weir-lb/weir/dataplane/pin"
 	"github.com/weir-lb/weir/dataplane/plan"
 )
 
@@ -30,6 +30,10 @@ type Options struct {
 	// MaxFlows is the size of the flow table in entries, two for each
 	// connection: 4096 to 16777216. Optional; zero means 1048576.
 	MaxFlows uint32
+	// PinDir is the folder of pins (package pin) by which programs go on
+	// forwarding after this process has ended, and the next one adopts them.
+	// Optional; without it everything ends with the process.
+	PinDir string
 	// Health is how often backends of services with Monitor are probed.
 	// Optional; the zero value means health.Defaults.
 	Health health.Timing
@@ -38,6 +42,7 @@ type Options struct {
 // Dataplane serves in the network namespace of the process. Its methods are
 // safe for concurrent use.
 type Dataplane struct {
+	pins   *pin.Folder // nil without Options.PinDir
 	loaded *loader.Loaded
 	maps   *maps.Maps
 	hooks  *hook.Hooks
@@ -53,6 +58,9 @@ type Dataplane struct {
 	state  *plan.State
 	// desired is what Apply got last, with what nexthop and health know of it.
 	desired plan.Desired
+	// told is true from the first Apply on: before that nobody has said what
+	// is desired, and what an earlier run has programmed stays as it is.
+	told bool
 	// outcome of each desired service, in the same order.
 	outcome []outcome
 	// scan is what the last sweep saw.
@@ -61,9 +69,11 @@ type Dataplane struct {
 	again, waiting bool
 }
 
-// New loads the programs and attaches them. The caller runs Run, and Close
-// when that has ended. When New fails nothing stays behind; Preflight tells
-// beforehand why it would. Requires at least Linux 6.1.
+// New loads the programs and attaches them. The caller runs Run, and Close or
+// Stop when that has ended. With pins New takes over what an earlier run has
+// left, services and flows, while it serves. When New fails nothing stays
+// behind, or what was pinned serves on; Preflight tells beforehand why it
+// would. Requires at least Linux 6.1.
 func New(o Options) (*Dataplane, error) {
 	choice, err := hook.ParseChoice(o.Hook)
 	if err != nil {
@@ -80,10 +90,19 @@ func New(o Options) (*Dataplane, error) {
 // open attaches last: until then nothing has touched a packet.
 func (d *Dataplane) open(o Options, choice hook.Choice) error {
 	var err error
-	if d.loaded, err = loader.Load(loader.Options{MaxFlows: o.MaxFlows, WithoutXDP: choice == hook.TC}); err != nil {
+	if o.PinDir != "" {
+		if d.pins, err = pin.Open(o.PinDir); err != nil {
+			return err
+		}
+	}
+	d.loaded, err = loader.Load(loader.Options{MaxFlows: o.MaxFlows, WithoutXDP: choice == hook.TC, Pins: d.pins})
+	if err != nil {
 		return err
 	}
 	if d.maps, err = maps.New(d.loaded.Maps); err != nil {
+		return err
+	}
+	if err := d.adopt(); err != nil {
 		return err
 	}
 	clock, err := flow.NewClock(d.loaded.Clock)
@@ -95,32 +114,10 @@ func (d *Dataplane) open(o Options, choice hook.Choice) error {
 		return err
 	}
 	d.hooks, err = hook.New(hook.Options{
-		TC: d.loaded.TC, XDP: d.loaded.XDP, Choice: choice, Devices: d.maps,
+		TC: d.loaded.TC, XDP: d.loaded.XDP, Choice: choice, Devices: d.maps, Pins: d.pins,
 		Filter: hook.Filter{Blacklist: o.Blacklist, Whitelist: o.Whitelist},
 	})
 	return err
-}
-
-// Close detaches the programs and lets go of the maps: flows end. A second
-// Close does nothing.
-func (d *Dataplane) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil
-	}
-	d.closed = true
-	var errs []error
-	// Not a slice of io.Closer: a nil pointer in one is not nil.
-	closeIf := func(opened bool, c io.Closer) {
-		if opened {
-			errs = append(errs, c.Close())
-		}
-	}
-	closeIf(d.hooks != nil, d.hooks)
-	closeIf(d.keeper != nil, d.keeper)
-	closeIf(d.loaded != nil, d.loaded)
-	return errors.Join(errs...)
 }
 
 // Interfaces returns all interfaces of the node and what is attached to them.

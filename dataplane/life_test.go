@@ -85,14 +85,19 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 	}
 }
 
-// childEnv makes the test binary a process that serves until it is killed.
+// childEnv makes the test binary a process that serves until it is killed. Its
+// value is the pin folder, "none" for none.
 const childEnv = "WEIR_TEST_CHILD"
 
 func child() {
 	if os.Getenv(childEnv) == "" {
 		return
 	}
-	d, err := New(Options{Hook: "xdp"})
+	o := Options{Hook: "xdp", MaxFlows: 8192, PinDir: os.Getenv(childEnv)}
+	if o.PinDir == "none" {
+		o.PinDir = ""
+	}
+	d, err := New(o)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -105,7 +110,7 @@ func child() {
 func TestNothingIsLeftAfterSIGKILL(t *testing.T) {
 	mustNetwork(t)
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd.Env = append(os.Environ(), childEnv+"=none")
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())

@@ -34,6 +34,7 @@ func (d *Dataplane) Apply(ctx context.Context, services []v1.Service, roles []v1
 	if d.closed {
 		return nil, errClosed
 	}
+	d.told = true
 	d.desired = plan.Desired{Services: slices.Clone(services), Roles: slices.Clone(roles)}
 	d.health.Watch(targets(services))
 	d.take(d.keeper.Watch(backendAddresses(services)))
@@ -62,6 +63,9 @@ func (d *Dataplane) take(paths nexthop.Paths) {
 
 // reconcile takes the maps to what is desired, as far as they let it.
 func (d *Dataplane) reconcile() {
+	if !d.told {
+		return
+	}
 	for range attempts {
 		p := plan.Make(d.desired, d.state, d.scan, d.maps.Limits(), time.Now())
 		failed := apply.Run(p.Steps, d.maps, d.state, time.Now)

@@ -18,7 +18,7 @@ type config struct {
 	blacklist, whitelist string
 	hook                 string
 	socket, listen       string
-	stateDir             string
+	stateDir, pinDir     string
 	tls                  transport.Files
 	nodeName             string
 	maxFlows             uint32
@@ -52,6 +52,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.socket, "socket", "/run/weir/weir.sock", "unix socket of the API")
 	f.StringVar(&c.listen, "listen", "0.0.0.0:11111", "TCP address of the API, loopback only without certificates; empty for none")
 	f.StringVar(&c.stateDir, "state-dir", "", "folder that keeps the desired state over a restart, /var/lib/weir for one; empty for none")
+	f.StringVar(&c.pinDir, "pin-dir", "/sys/fs/bpf/weir", "folder of a BPF file system by which packets are forwarded over a restart; empty for none")
 	f.StringVar(&c.tls.Cert, "tls-cert", "", "PEM file of this node's certificate")
 	f.StringVar(&c.tls.Key, "tls-key", "", "PEM file of its private key")
 	f.StringVar(&c.tls.CA, "tls-ca", "", "PEM file of the CA whose clients may use the API")

@@ -15,5 +15,6 @@ func openDataplane(c config, log *slog.Logger) (*dataplane.Dataplane, error) {
 		Blacklist: c.skip,
 		Whitelist: c.only,
 		MaxFlows:  c.maxFlows,
+		PinDir:    c.pinDir,
 	})
 }

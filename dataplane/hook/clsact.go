@@ -3,11 +3,13 @@ package hook
 import (
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/dataplane/pin"
 )
 
 // Our filter is known by name, handle and priority together. Priority 1 is
@@ -20,13 +22,14 @@ const (
 )
 
 // clsact attaches TC filters by netlink, for kernels without TCX. A filter
-// stays when the process is killed; the next attach replaces it and sweep
-// removes it.
-type clsact struct{}
+// stays when the process ends; the next attach replaces its program in place,
+// and sweep removes it. Qdiscs that were made are marked in pins, which may be
+// nil: an empty one does nothing.
+type clsact struct{ pins *pin.Folder }
 
 // attach puts the program at the ingress of an interface, behind filters of
 // priority 1. Foreign filters and their qdisc stay.
-func (clsact) attach(p *ebpf.Program, index int) (io.Closer, error) {
+func (c clsact) attach(p *ebpf.Program, index int) (attached, error) {
 	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 		LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
 	}}
@@ -35,7 +38,15 @@ func (clsact) attach(p *ebpf.Program, index int) (io.Closer, error) {
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("add clsact qdisc: %w", err)
 	}
-	f := &filter{index: index, made: made}
+	f := &filter{index: index, made: made, pins: c.pins}
+	if made {
+		err = f.mark(p)
+	} else {
+		f.made, err = f.marked()
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.removeQdisc())
+	}
 	bpf := f.netlink()
 	bpf.Fd, bpf.DirectAction = p.FD(), true
 	if err := netlink.FilterReplace(bpf); err != nil {
@@ -48,6 +59,23 @@ func (clsact) attach(p *ebpf.Program, index int) (io.Closer, error) {
 type filter struct {
 	index int
 	made  bool // the qdisc is ours too
+	pins  *pin.Folder
+}
+
+// mark remembers over restarts that the qdisc is ours.
+func (f *filter) mark(p *ebpf.Program) error {
+	if f.pins == nil {
+		return nil
+	}
+	return f.pins.Mark(pinName(pinQdisc, f.index), p)
+}
+
+func (f *filter) marked() (bool, error) {
+	if f.pins == nil {
+		return false, nil
+	}
+	names, err := f.pins.Names()
+	return slices.Contains(names, pinName(pinQdisc, f.index)), err
 }
 
 func (f *filter) netlink() *netlink.BpfFilter {
@@ -60,9 +88,18 @@ func (f *filter) netlink() *netlink.BpfFilter {
 	}
 }
 
-// Close removes the filter, and the qdisc if it is ours and empty. Success
+// release leaves the filter to the next run if that can find it by pins; else
+// nobody would ever remove it.
+func (f *filter) release() error {
+	if f.pins == nil {
+		return f.detach()
+	}
+	return nil
+}
+
+// detach removes the filter, and the qdisc if it is ours and empty. Success
 // when the interface or the filter is gone.
-func (f *filter) Close() error {
+func (f *filter) detach() error {
 	if err := netlink.FilterDel(f.netlink()); err != nil && !gone(err) {
 		return fmt.Errorf("remove TC filter: %w", err)
 	}
@@ -88,11 +125,18 @@ func (f *filter) removeQdisc() error {
 	if err != nil && !gone(err) {
 		return fmt.Errorf("remove clsact qdisc: %w", err)
 	}
-	return nil
+	return f.unmark()
+}
+
+func (f *filter) unmark() error {
+	if f.pins == nil {
+		return nil
+	}
+	return f.pins.Unpin(pinName(pinQdisc, f.index))
 }
 
 // sweep removes a filter that an earlier process left on the interface. The
-// qdisc stays: who made it cannot be told any more, and empty it does nothing.
+// qdisc stays: dropUnused removes it where a mark says that it is ours.
 func sweep(index int) error {
 	filters, err := filtersAt(index, netlink.HANDLE_MIN_INGRESS)
 	if gone(err) {
@@ -104,7 +148,7 @@ func sweep(index int) error {
 	for _, f := range filters {
 		b, ok := f.(*netlink.BpfFilter)
 		if ok && b.Name == filterName && b.Handle == filterHandle && b.Priority == filterPriority {
-			return (&filter{index: index}).Close()
+			return (&filter{index: index}).detach()
 		}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/maps"
+	"github.com/weir-lb/weir/dataplane/pin"
 	"github.com/weir-lb/weir/dataplane/rtnl"
 )
 
@@ -44,6 +44,9 @@ type Options struct {
 	Devices Devices
 	// WithoutTCX attaches TC by clsact filters, as a kernel before 6.6 has it.
 	WithoutTCX bool
+	// Pins keeps what is attached beyond this process, for the next to adopt.
+	// Optional; without it everything ends with this process.
+	Pins *pin.Folder
 }
 
 // Hooks are the attachments of one network namespace: that of the process.
@@ -66,8 +69,9 @@ type hooked struct {
 	status     v1.Interface
 }
 
-// New looks at all interfaces and attaches. When an interface refuses, its
-// status says why and the others go on. The error is for when the interfaces
+// New looks at all interfaces and attaches, taking over what an earlier run
+// has left. When an interface refuses, its status says why and the others go
+// on. The error is for when the interfaces
 // cannot be listed at all.
 func New(o Options) (*Hooks, error) {
 	if o.Choice == "" {
@@ -75,6 +79,9 @@ func New(o Options) (*Hooks, error) {
 	}
 	h := &Hooks{options: o, tcx: !o.WithoutTCX, hooked: map[int]*hooked{}}
 	if err := h.Sync(); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	if err := h.dropUnused(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
@@ -114,7 +121,7 @@ func (h *Hooks) Sync() error {
 	}
 	for index, gone := range h.hooked {
 		if !present[index] {
-			_ = gone.attachment.Close() // went with the interface
+			_ = gone.attachment.detach() // went with the interface
 			_ = h.options.Devices.DeleteDevice(index)
 			delete(h.hooked, index)
 		}
@@ -158,21 +165,23 @@ func (h *hooked) complete() bool {
 func (h *Hooks) attach(have *hooked, index int) {
 	want := have.decided
 	var failed []string
-	try := func(closer *io.Closer, wanted bool, attach func() (io.Closer, error)) {
+	try := func(have *attached, wanted bool, attach func() (attached, error)) {
 		var err error
 		switch {
-		case wanted && *closer == nil:
-			*closer, err = attach()
-		case !wanted && *closer != nil:
-			err = (*closer).Close()
-			*closer = nil
+		case wanted && *have == nil:
+			*have, err = attach()
+		case !wanted && *have != nil:
+			err = (*have).detach()
+			*have = nil
 		}
 		if err != nil {
 			failed = append(failed, err.Error())
 		}
 	}
-	try(&have.attachment.tc, want.tc, func() (io.Closer, error) { return h.attachTC(index) })
-	try(&have.attachment.xdp, want.xdp, func() (io.Closer, error) { return attachXDP(h.options.XDP, index) })
+	try(&have.attachment.tc, want.tc, func() (attached, error) { return h.attachTC(index) })
+	try(&have.attachment.xdp, want.xdp, func() (attached, error) {
+		return h.adoptOr(pinXDP, index, h.options.XDP, attachXDP)
+	})
 	have.status.Hook, have.status.Reason = "none", want.reason
 	switch {
 	case have.attachment.xdp != nil:
@@ -185,18 +194,20 @@ func (h *Hooks) attach(have *hooked, index int) {
 	}
 }
 
-func (h *Hooks) attachTC(index int) (io.Closer, error) {
-	if err := sweep(index); err != nil {
-		return nil, err
-	}
+// attachTC takes TCX where the kernel has it. A filter that an earlier run left
+// goes after that: until then it served.
+func (h *Hooks) attachTC(index int) (attached, error) {
 	if h.tcx {
-		l, err := attachTCX(h.options.TC, index)
+		l, err := h.adoptOr(pinTC, index, h.options.TC, attachTCX)
+		if err == nil {
+			return l, sweep(index)
+		}
 		if !errors.Is(err, ebpf.ErrNotSupported) {
-			return l, err
+			return nil, err
 		}
 		h.tcx = false
 	}
-	return clsact{}.attach(h.options.TC, index)
+	return clsact{h.options.Pins}.attach(h.options.TC, index)
 }
 
 // describe gathers what the choice depends on. The driver is asked for once.
@@ -212,7 +223,9 @@ func (h *Hooks) describe(l netlink.Link, have *hooked) netif {
 		n.driver = driverOf(attrs.Name)
 	}
 	if attrs.Xdp != nil && attrs.Xdp.Attached && have.attachment.xdp == nil {
-		n.foreignXDP = attrs.Xdp.ProgId
+		if n.foreignXDP = attrs.Xdp.ProgId; n.foreignXDP == h.ownXDP(attrs.Index) {
+			n.foreignXDP = 0
+		}
 	}
 	return n
 }
@@ -241,15 +254,21 @@ func (h *Hooks) Interfaces() []v1.Interface {
 	return all
 }
 
-// Close detaches everything.
-func (h *Hooks) Close() error {
+// Close ends the work. With pins everything stays attached, for the next run;
+// without, it is detached.
+func (h *Hooks) Close() error { return h.end("let go of", attachment.release) }
+
+// Detach is Close that leaves nothing attached.
+func (h *Hooks) Detach() error { return h.end("detach from", attachment.detach) }
+
+func (h *Hooks) end(verb string, end func(attachment) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
 	var errs []error
 	for index, have := range h.hooked {
-		if err := have.attachment.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("detach from %s: %w", have.status.Name, err))
+		if err := end(have.attachment); err != nil {
+			errs = append(errs, fmt.Errorf("%s %s: %w", verb, have.status.Name, err))
 		}
 		delete(h.hooked, index)
 	}

@@ -120,8 +120,8 @@ func (s setup) expect(t *testing.T, name, status string) {
 	})
 }
 
-// attached counts what hangs on an interface, ours or not.
-func attached(t *testing.T, name string) (tcx, filters int, xdp bool) {
+// hanging counts what hangs on an interface, ours or not.
+func hanging(t *testing.T, name string) (tcx, filters int, xdp bool) {
 	t.Helper()
 	l := nstest.MustLink(t, name)
 	result, err := link.QueryPrograms(link.QueryOptions{Target: l.Attrs().Index, Attach: ebpf.AttachTCXIngress})
@@ -137,7 +137,7 @@ func attached(t *testing.T, name string) (tcx, filters int, xdp bool) {
 
 func expectAttached(t *testing.T, name string, tcx, filters int, xdp bool) {
 	t.Helper()
-	gotTCX, gotFilters, gotXDP := attached(t, name)
+	gotTCX, gotFilters, gotXDP := hanging(t, name)
 	if gotTCX != tcx || gotFilters != filters || gotXDP != xdp {
 		t.Errorf("%s has %d TCX programs, %d filters, XDP %t; want %d, %d, %t", name, gotTCX, gotFilters, gotXDP, tcx, filters, xdp)
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/bpf"
+	"github.com/weir-lb/weir/dataplane/pin"
 )
 
 // MaxFlows bounds Options.MaxFlows: 16 M entries take 2 GiB when full.
@@ -26,6 +27,9 @@ type Options struct {
 	MaxFlows uint32
 	// WithoutXDP leaves the XDP program out.
 	WithoutXDP bool
+	// Pins is where maps of an earlier run are adopted from and new ones are
+	// pinned. Optional; without it they end with the process.
+	Pins *pin.Folder
 }
 
 // Loaded holds programs and maps in the kernel. They live until Close, and
@@ -37,28 +41,45 @@ type Loaded struct {
 	// Clock is the program that reads jiffies (bpf.Clock).
 	Clock *ebpf.Program
 	Maps  map[string]*ebpf.Map
+	// Adopted tells that the flows of an earlier run are in the maps.
+	Adopted bool
 
 	collections []*ebpf.Collection
 }
 
 // Load puts the programs into the kernel. It attaches nothing. When it fails
-// nothing stays behind; a *ebpf.VerifierError in the error has the verifier's
-// whole log. Requires CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+// nothing stays behind and what was pinned is as before; a *ebpf.VerifierError
+// in the error has the verifier's whole log. Requires CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 func Load(o Options) (*Loaded, error) {
 	if o.MaxFlows != 0 && (o.MaxFlows < minFlows || o.MaxFlows > MaxFlows) {
 		return nil, fmt.Errorf("size flow table: %d entries are not within %d to %d", o.MaxFlows, minFlows, MaxFlows)
 	}
 	l := &Loaded{}
-	if err := l.loadTC(o); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	if o.WithoutXDP {
-		return l, nil
-	}
-	if err := l.loadXDP(o); err != nil {
+	if err := l.load(o); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// load pins last: programs that the kernel refuses leave no pins.
+func (l *Loaded) load(o Options) error {
+	if err := l.loadTC(o); err != nil {
+		return err
+	}
+	if !o.WithoutXDP {
+		if err := l.loadXDP(o); err != nil {
+			return err
+		}
+	}
+	if o.Pins == nil {
+		return nil
+	}
+	// Constants are the programs' own and change with them.
+	shared := map[string]*ebpf.Map{}
+	for _, name := range bpf.MapNames() {
+		shared[name] = l.Maps[name]
+	}
+	return o.Pins.PinMaps(shared)
 }
 
 func (l *Loaded) loadTC(o Options) error {
@@ -67,13 +88,31 @@ func (l *Loaded) loadTC(o Options) error {
 		return fmt.Errorf("read BPF object: %w", err)
 	}
 	resize(spec, o.MaxFlows)
-	c, err := ebpf.NewCollection(spec)
+	adopted, err := adopt(spec, o.Pins)
+	if err != nil {
+		return err
+	}
+	defer pin.CloseMaps(adopted) // the collection has clones
+	l.Adopted = adopted[bpf.MapFlows] != nil
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: adopted})
 	if err != nil {
 		return fmt.Errorf("load TC program: %w", err)
 	}
 	l.collections = append(l.collections, c)
 	l.TC, l.Clock, l.Maps = c.Programs[bpf.ProgramTC], c.Programs[bpf.ProgramClock], c.Maps
 	return nil
+}
+
+// adopt opens the maps that an earlier run has pinned.
+func adopt(spec *ebpf.CollectionSpec, pins *pin.Folder) (map[string]*ebpf.Map, error) {
+	if pins == nil {
+		return nil, nil
+	}
+	specs := map[string]*ebpf.MapSpec{}
+	for _, name := range bpf.MapNames() {
+		specs[name] = spec.Maps[name]
+	}
+	return pins.Maps(specs)
 }
 
 // loadXDP shares the maps of TC. A kernel without multi-buffer XDP gets the
@@ -121,7 +160,7 @@ func resize(spec *ebpf.CollectionSpec, maxFlows uint32) {
 	spec.Maps[bpf.MapFlowsNew].MaxEntries = maxFlows / 4
 }
 
-// Close lets go of programs and maps.
+// Close lets go of programs and maps. Pinned maps stay.
 func (l *Loaded) Close() error {
 	for _, c := range l.collections {
 		c.Close()

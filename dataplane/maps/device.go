@@ -43,6 +43,16 @@ func (m *Maps) DeleteDevice(index int) error {
 	return nil
 }
 
+// NexthopGeneration returns what SetNexthopGeneration has written last, zero
+// before.
+func (m *Maps) NexthopGeneration() (uint32, error) {
+	var c bpf.Config
+	if err := m.config.Lookup(uint32(0), &c); err != nil {
+		return 0, fmt.Errorf("read next hop generation: %w", err)
+	}
+	return c.NexthopGeneration, nil
+}
+
 // SetNexthopGeneration makes every flow look its next hop up again, once.
 func (m *Maps) SetNexthopGeneration(generation uint32) error {
 	if err := m.config.Put(uint32(0), bpf.Config{NexthopGeneration: generation}); err != nil {

@@ -28,6 +28,8 @@ const (
 // Generation is where flows see that next hops have changed. *maps.Maps is
 // the real one.
 type Generation interface {
+	// NexthopGeneration is what flows see now.
+	NexthopGeneration() (uint32, error)
 	SetNexthopGeneration(uint32) error
 }
 
@@ -65,16 +67,21 @@ type Keeper struct {
 	told  Paths
 }
 
-// New returns a Keeper that watches nothing. It sets the first generation.
-// The caller closes it.
+// New returns a Keeper that watches nothing. It sets a generation that no flow
+// has seen: whatever changed while nobody looked, flows look up again. The
+// caller closes it.
 func New(generation Generation) (*Keeper, error) {
+	seen, err := generation.NexthopGeneration()
+	if err != nil {
+		return nil, err
+	}
 	k, err := newKernel()
 	if err != nil {
 		return nil, err
 	}
 	keeper := &Keeper{
 		kernel: k, generation: generation, changed: make(chan struct{}, 1),
-		paths: map[netip.Addr]path{}, down: map[neighbour]bool{}, poked: map[neighbour]time.Time{}, due: true,
+		paths: map[netip.Addr]path{}, down: map[neighbour]bool{}, poked: map[neighbour]time.Time{}, current: seen, due: true,
 	}
 	if err := keeper.bump(); err != nil {
 		return nil, errors.Join(err, keeper.Close())

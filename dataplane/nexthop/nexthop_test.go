@@ -32,6 +32,8 @@ type generation struct {
 	now uint32
 }
 
+func (g *generation) NexthopGeneration() (uint32, error) { return g.read(), nil }
+
 func (g *generation) SetNexthopGeneration(n uint32) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

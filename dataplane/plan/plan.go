@@ -58,6 +58,9 @@ func newPlanner(desired Desired, state *State, limits Limits, now time.Time) *pl
 	for _, r := range state.retiredServices {
 		serviceIDs[r.id] = true
 	}
+	for id := range state.ghosts {
+		serviceIDs[id] = true
+	}
 	occupied := make(map[netip.Addr]bool, len(state.vips))
 	for address := range state.vips {
 		occupied[address] = true

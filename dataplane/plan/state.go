@@ -25,6 +25,9 @@ type State struct {
 	// retired services and backends have left the maps' use at the time given.
 	retiredServices map[v1.Frontend]retiredService
 	retiredBackends map[uint32]time.Time
+	// ghosts are ids of services that were deleted in an earlier run. Flows
+	// may name them, and as long as they do they name their backends too.
+	ghosts map[uint32]bool
 	// lastService and lastBackend are the ids given last: the search for a
 	// free one starts behind, so an id rests as long as possible.
 	lastService, lastBackend uint32
@@ -55,7 +58,27 @@ func NewState() *State {
 		references:      map[uint32]int{},
 		retiredServices: map[v1.Frontend]retiredService{},
 		retiredBackends: map[uint32]time.Time{},
+		ghosts:          map[uint32]bool{},
 	}
+}
+
+// Restore returns the state of maps that an earlier run has filled: steps are
+// what would fill them. Ids that only flows may still name rest from now on.
+func Restore(steps []Step, now time.Time) *State {
+	s := NewState()
+	for _, step := range steps {
+		s.Commit(step, now)
+	}
+	stands := make(map[uint32]bool, len(s.services))
+	for _, e := range s.services {
+		stands[e.ID] = true
+	}
+	for _, b := range s.backends {
+		if !stands[b.Service] {
+			s.ghosts[b.Service] = true
+		}
+	}
+	return s
 }
 
 // identity is what makes a backend the same one: everything but the address
@@ -81,9 +104,7 @@ func (s *State) Commit(step Step, now time.Time) {
 	case DeleteVIP:
 		delete(s.vips, step.Address)
 	case DeleteBackend:
-		delete(s.ids, identity(s.backends[step.ID]))
-		delete(s.backends, step.ID)
-		delete(s.retiredBackends, step.ID)
+		s.deleteBackend(step.ID)
 	case ReleaseService:
 		delete(s.retiredServices, step.Frontend)
 	}
@@ -98,6 +119,22 @@ func (s *State) putBackend(step PutBackend, now time.Time) {
 	}
 	s.backends[step.ID] = step.Backend
 	s.ids[identity(step.Backend)] = step.ID
+}
+
+func (s *State) deleteBackend(id uint32) {
+	gone := s.backends[id]
+	delete(s.ids, identity(gone))
+	delete(s.backends, id)
+	delete(s.retiredBackends, id)
+	if !s.ghosts[gone.Service] {
+		return
+	}
+	for _, b := range s.backends {
+		if b.Service == gone.Service {
+			return
+		}
+	}
+	delete(s.ghosts, gone.Service)
 }
 
 func (s *State) putService(step PutService, now time.Time) {

@@ -1,0 +1,151 @@
+package hook
+
+import (
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+
+	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/dataplane/maps"
+	"github.com/weir-lb/weir/dataplane/pin"
+)
+
+func mustPins(t *testing.T) *pin.Folder {
+	t.Helper()
+	pins, err := pin.Open(filepath.Join(t.TempDir(), "bpf"))
+	must(t, err)
+	t.Cleanup(func() {
+		must(t, pins.Remove())
+		must(t, pins.Close())
+	})
+	return pins
+}
+
+// start makes Hooks with programs of its own, as each run of weir has them.
+func start(t *testing.T, o Options) *Hooks {
+	t.Helper()
+	o.TC, o.XDP = program(t, ebpf.SchedCLS, "weir_tc"), program(t, ebpf.XDP, "weir_xdp")
+	o.Devices = &devices{told: map[int]maps.Device{}}
+	h, err := New(o)
+	must(t, err)
+	return h
+}
+
+// programAt is the id of the TCX program on an interface.
+func programAt(t *testing.T, index int) ebpf.ProgramID {
+	t.Helper()
+	at, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: ebpf.AttachTCXIngress})
+	must(t, err)
+	if len(at.Programs) != 1 {
+		t.Fatalf("%d TCX programs, want 1", len(at.Programs))
+	}
+	return at.Programs[0].ID
+}
+
+func idOf(t *testing.T, p *ebpf.Program) ebpf.ProgramID {
+	t.Helper()
+	info, err := p.Info()
+	must(t, err)
+	id, _ := info.ID()
+	return id
+}
+
+// Each start finds its predecessor's links, puts its own programs in, and the
+// hook is never empty: nothing but the program of a link changes.
+func TestPinnedHooksOutliveAndAreAdopted(t *testing.T) {
+	for _, choice := range []Choice{TC, XDP} {
+		t.Run(string(choice), func(t *testing.T) {
+			nstest.New(t).Veth(t, "eth5", "peer5", "", "")
+			index := nstest.MustLink(t, "eth5").Attrs().Index
+			o := Options{Choice: choice, Pins: mustPins(t)}
+			first := start(t, o)
+			must(t, first.Close())
+			expectAttached(t, "eth5", 1, 0, choice == XDP)
+			before := linkID(t, o.Pins, pinName(pinTC, index))
+
+			second := start(t, o)
+			if got, want := programAt(t, index), idOf(t, second.options.TC); got != want {
+				t.Errorf("program %d is attached, want the second's %d", got, want)
+			}
+			if choice == XDP {
+				if got, want := nstest.MustLink(t, "eth5").Attrs().Xdp.ProgId, uint32(idOf(t, second.options.XDP)); got != want {
+					t.Errorf("XDP program %d is attached, want the second's %d", got, want)
+				}
+			}
+			if got := linkID(t, o.Pins, pinName(pinTC, index)); got != before {
+				t.Errorf("link %d took the place of %d", got, before)
+			}
+			must(t, second.Detach())
+			expectAttached(t, "eth5", 0, 0, false)
+			if names, err := o.Pins.Names(); err != nil || len(names) > 0 {
+				t.Errorf("pins %v are left, %v", names, err)
+			}
+		})
+	}
+}
+
+func linkID(t *testing.T, pins *pin.Folder, name string) link.ID {
+	t.Helper()
+	l, err := pins.Link(name)
+	must(t, err)
+	if l == nil {
+		t.Fatalf("%s is not pinned", name)
+	}
+	defer l.Close()
+	info, err := l.Info()
+	must(t, err)
+	return info.ID
+}
+
+// A start whose flags leave an interface alone, or take another hook, cleans up
+// what the run before it had there.
+func TestWhatIsNotWantedAnyMoreIsDetached(t *testing.T) {
+	nstest.New(t).Veth(t, "eth5", "peer5", "", "")
+	pins := mustPins(t)
+	must(t, start(t, Options{Choice: XDP, Pins: pins}).Close())
+	expectAttached(t, "eth5", 1, 0, true)
+	must(t, start(t, Options{Choice: TC, Pins: pins}).Close())
+	expectAttached(t, "eth5", 1, 0, false)
+	must(t, start(t, Options{Pins: pins, Filter: Filter{Blacklist: regexp.MustCompile("eth5")}}).Detach())
+	expectAttached(t, "eth5", 0, 0, false)
+}
+
+// The link of an interface that vanished is of no use to another one.
+func TestTheLinkOfAVanishedInterfaceGoes(t *testing.T) {
+	nstest.New(t).Veth(t, "eth5", "peer5", "", "")
+	pins := mustPins(t)
+	index := nstest.MustLink(t, "eth5").Attrs().Index
+	must(t, start(t, Options{Pins: pins}).Close())
+	must(t, netlink.LinkDel(nstest.MustLink(t, "eth5")))
+	h := start(t, Options{Pins: pins})
+	if l, err := pins.Link(pinName(pinTC, index)); err != nil || l != nil {
+		t.Errorf("its link is still pinned, %v", err)
+	}
+	must(t, h.Detach())
+}
+
+// Without TCX the filter stays, with the qdisc; the next start replaces its
+// program, and the last one takes both away.
+func TestClsactFiltersOutliveAndAreReplaced(t *testing.T) {
+	nstest.New(t).Veth(t, "eth5", "peer5", "", "")
+	index := nstest.MustLink(t, "eth5").Attrs().Index
+	o := Options{WithoutTCX: true, Pins: mustPins(t)}
+	must(t, start(t, o).Close())
+	expectAttached(t, "eth5", 0, 1, false)
+	second := start(t, o)
+	filters, err := filtersAt(index, netlink.HANDLE_MIN_INGRESS)
+	must(t, err)
+	if got := filters[0].(*netlink.BpfFilter).Id; len(filters) != 1 || got != int(idOf(t, second.options.TC)) {
+		t.Errorf("%d filters, program %d; want the second's", len(filters), got)
+	}
+	must(t, second.Close())
+	must(t, Clean(o.Pins))
+	expectAttached(t, "eth5", 0, 0, false)
+	if qdiscs, _ := netlink.QdiscList(nstest.MustLink(t, "eth5")); hasClsact(qdiscs) {
+		t.Error("the clsact qdisc stays")
+	}
+}

@@ -1,0 +1,84 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/weir-lb/weir/dataplane/hook"
+	"github.com/weir-lb/weir/dataplane/pin"
+	"github.com/weir-lb/weir/dataplane/plan"
+)
+
+// adopt takes over what an earlier run has written to the maps: ids stay what
+// flows call them by.
+func (d *Dataplane) adopt() error {
+	if !d.loaded.Adopted {
+		return nil
+	}
+	steps, err := d.maps.Observe()
+	if err != nil {
+		return fmt.Errorf("adopt services: %w; stop for good with `weir --cleanup`, then start anew (flows end)", err)
+	}
+	d.state = plan.Restore(steps, time.Now())
+	return nil
+}
+
+// Adopted tells that an earlier run's services and flows were taken over:
+// packets were forwarded all the time.
+func (d *Dataplane) Adopted() bool { return d.loaded.Adopted }
+
+// Close ends the work of this process. With pins the programs go on forwarding
+// as they were told last; without, they are detached and flows end. A second
+// Close does nothing.
+func (d *Dataplane) Close() error {
+	return d.end(func(h *hook.Hooks) error { return h.Close() }, (*pin.Folder).Close)
+}
+
+// Stop is Close that leaves nothing on the node: programs are detached, flows
+// end, pins are gone.
+func (d *Dataplane) Stop() error {
+	return d.end(func(h *hook.Hooks) error { return h.Detach() }, func(f *pin.Folder) error {
+		return errors.Join(f.Remove(), f.Close())
+	})
+}
+
+func (d *Dataplane) end(hooks func(*hook.Hooks) error, pins func(*pin.Folder) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	var errs []error
+	// Not a slice of io.Closer: a nil pointer in one is not nil.
+	closeIf := func(opened bool, c io.Closer) {
+		if opened {
+			errs = append(errs, c.Close())
+		}
+	}
+	if d.hooks != nil {
+		errs = append(errs, hooks(d.hooks))
+	}
+	closeIf(d.keeper != nil, d.keeper)
+	closeIf(d.loaded != nil, d.loaded)
+	if d.pins != nil {
+		errs = append(errs, pins(d.pins))
+	}
+	return errors.Join(errs...)
+}
+
+// Clean removes all that a weir has left which does not run any more: programs,
+// maps and their pins. Nothing there is success.
+func Clean(pinDir string) error {
+	there, err := pin.Exists(pinDir)
+	if err != nil || !there {
+		return err
+	}
+	pins, err := pin.Take(pinDir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(hook.Clean(pins), pins.Remove(), pins.Close())
+}

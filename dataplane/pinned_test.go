@@ -1,0 +1,139 @@
+package dataplane
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/bpf"
+)
+
+// pinDir is where a test pins; Clean takes everything away after it.
+func pinDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "bpf")
+	t.Cleanup(func() { must(t, Clean(dir)) })
+	return dir
+}
+
+func mustNew(t *testing.T, o Options) *Dataplane {
+	t.Helper()
+	d, err := New(o)
+	must(t, err)
+	t.Cleanup(func() { must(t, d.Close()) })
+	return d
+}
+
+// One run programs a service; the next adopts it: with the ids, without a step,
+// and with nothing taken out before somebody says what is desired.
+func TestARestartAdoptsServicesAndFlows(t *testing.T) {
+	mustNetwork(t)
+	o := Options{Hook: "tc", MaxFlows: 8192, PinDir: pinDir(t)}
+	service := serviceOn(80, v1.TCP, v1.ModeFullNAT, podA, podB)
+	first := mustNew(t, o)
+	if first.Adopted() {
+		t.Error("the first run adopted something")
+	}
+	mustApply(t, first, service)
+	before, err := first.maps.Observe()
+	must(t, err)
+	generation, err := first.maps.NexthopGeneration()
+	must(t, err)
+	must(t, first.Close())
+	if hooksOn(t, "eth1") == "" {
+		t.Error("nothing is attached between the runs")
+	}
+
+	second := mustNew(t, o)
+	if !second.Adopted() {
+		t.Error("the second run adopted nothing")
+	}
+	second.follow() // as Run does it
+	must(t, second.sweep(t.Context()))
+	if after, err := second.maps.Observe(); err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("before anything was asked for, the maps have\n%v, want\n%v, %v", after, before, err)
+	}
+	mustApply(t, second, service)
+	if after, err := second.maps.Observe(); err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("with the same services, the maps have\n%v, want\n%v, %v", after, before, err)
+	}
+	if now, err := second.maps.NexthopGeneration(); err != nil || now <= generation {
+		t.Errorf("next hop generation %d, %v; want more than %d", now, err, generation)
+	}
+	mustApply(t, second)
+	if after, err := second.maps.Observe(); err != nil || strings.Contains(fmt.Sprint(after), vip.String()) {
+		t.Errorf("without services, the maps have %v, %v", after, err)
+	}
+}
+
+func TestNothingIsLeftAfterStop(t *testing.T) {
+	mustNetwork(t)
+	dir := pinDir(t)
+	d := mustNew(t, Options{Hook: "xdp", MaxFlows: 8192, PinDir: dir})
+	must(t, d.Stop())
+	must(t, d.Close())
+	if left := hooksOn(t, "eth1"); left != "" {
+		t.Errorf("after Stop: %s", left)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the pin folder stays: %v", err)
+	}
+}
+
+// A killed process leaves everything at work, and Clean takes all of it away.
+func TestSIGKILLLeavesEverythingForTheNextRun(t *testing.T) {
+	mustNetwork(t)
+	dir := pinDir(t)
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Env = append(os.Environ(), childEnv+"="+dir)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("child says %q, %v", line, err)
+	}
+	if _, err := New(Options{PinDir: dir}); err == nil || !strings.Contains(err.Error(), "another weir uses it") {
+		t.Errorf("a second one beside it got %v", err)
+	}
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	for _, name := range []string{"eth1", "eth2", "eth3"} {
+		if hooksOn(t, name) == "" {
+			t.Errorf("nothing is attached to %s after SIGKILL", name)
+		}
+	}
+	must(t, Clean(dir))
+	for _, name := range []string{"eth1", "eth2", "eth3"} {
+		if left := hooksOn(t, name); left != "" {
+			t.Errorf("after Clean, %s has %s", name, left)
+		}
+	}
+	must(t, Clean(dir)) // nothing there is success
+}
+
+// Whoever asks for another size is refused, and what is pinned serves on.
+func TestAChangedFlowTableIsRefusedBeforeAnythingIsTouched(t *testing.T) {
+	mustNetwork(t)
+	dir := pinDir(t)
+	d := mustNew(t, Options{Hook: "tc", MaxFlows: 8192, PinDir: dir})
+	mustApply(t, d, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA))
+	must(t, d.Close())
+	if _, err := New(Options{Hook: "tc", MaxFlows: 16384, PinDir: dir}); err == nil || !strings.Contains(err.Error(), "give --max-flows as before") {
+		t.Errorf("got %v", err)
+	}
+	if hooksOn(t, "eth1") == "" {
+		t.Error("the programs are gone")
+	}
+	again := mustNew(t, Options{Hook: "tc", MaxFlows: 8192, PinDir: dir})
+	if _, stands := again.state.Service(v1.Frontend{VIP: vip, Port: 80, Protocol: v1.TCP}); !stands {
+		t.Error("the service is gone")
+	}
+	if again.loaded.Maps[bpf.MapFlows].MaxEntries() != 8192 {
+		t.Error("the flow table was replaced")
+	}
+}

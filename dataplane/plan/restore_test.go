@@ -1,0 +1,55 @@
+package plan
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+)
+
+// A service that an earlier run deleted is known by its backends alone: its id
+// goes to nobody until no flow names them.
+func TestRestoreKeepsTheIDsOfDeletedServices(t *testing.T) {
+	began := time.Unix(1000, 0)
+	frontend := v1.Frontend{VIP: netip.MustParseAddr("203.0.113.1"), Port: 80, Protocol: v1.TCP}
+	backend := netip.MustParseAddrPort("192.0.2.1:8080")
+	s := Restore([]Step{
+		PutBackend{ID: 1, Backend: Backend{Service: 1, Address: backend}},
+		PutBackend{ID: 2, Backend: Backend{Service: 2, Address: backend}},
+		PutService{Frontend: frontend, Service: Service{ID: 2, Slots: Region{Offset: 0, Count: 1}}, IDs: []uint32{2}},
+	}, began)
+	other := frontend
+	other.Port = 81
+	desired := Desired{Services: []v1.Service{
+		{Frontend: frontend, Mode: v1.ModeFullNAT, Backends: []v1.Backend{{Address: backend.Addr(), Port: backend.Port()}}},
+		{Frontend: other, Mode: v1.ModeFullNAT},
+	}}
+	limits := Limits{VIPs: 8, Services: 4, Backends: 8, Slots: 8}
+	id := func(scan Scan, now time.Time) uint32 {
+		p := Make(desired, s, scan, limits, now)
+		for _, step := range p.Steps {
+			if put, ok := step.(PutService); ok && put.Frontend == other {
+				return put.Service.ID
+			}
+		}
+		return 0
+	}
+	if got := id(Scan{}, began); got != 3 {
+		t.Errorf("id %d is given to a new service, want 3: flows may name 1", got)
+	}
+	limits.Services = 3
+	if got := id(Scan{}, began); got != 0 {
+		t.Errorf("id %d is given to a new service, want none", got)
+	}
+	later := began.Add(2 * Grace)
+	scan := Scan{Started: later}
+	for _, step := range Make(desired, s, scan, limits, later).Steps {
+		if gone, ok := step.(DeleteBackend); ok {
+			s.Commit(gone, later)
+		}
+	}
+	if got := id(scan, later); got != 1 {
+		t.Errorf("id %d is given after the last flow, want 1", got)
+	}
+}
