@@ -47,11 +47,16 @@ func (n *Node) loop(ctx context.Context) error {
 func (n *Node) step(stopping context.Context) bool {
 	ctx, cancel := context.WithTimeout(stopping, applyTimeout)
 	defer cancel()
+	n.stepping.Lock()
+	defer n.stepping.Unlock()
 	d := n.desired()
 	outcome, whole, derr := n.program(ctx, d)
 	// BGP goes on when the dataplane fails: sessions and what is announced
 	// already must not suffer from it.
 	announce := announceable(d.Services, outcome, n.snapshot().announced)
+	if n.withdrawn {
+		announce = nil
+	}
 	berr := n.announce(ctx, d, announce)
 	if stopping.Err() != nil {
 		return true // what fails now fails because the node ends

@@ -51,6 +51,13 @@ type Node struct {
 	store *Store
 	saver *saver
 
+	// stepping is held while the parts are told what to do, so that nothing is
+	// announced again after withdrawn was set.
+	stepping  sync.Mutex
+	withdrawn bool
+	drainOnce sync.Once
+	drained   chan struct{} // closed by the end of Drain
+
 	mu       sync.Mutex
 	progress progress
 }
@@ -64,9 +71,9 @@ func New(o Options) *Node {
 		o.RetryMax = DefaultRetryMax
 	}
 	if o.StateFile == nil {
-		return &Node{opts: o, store: NewStore(Saved{})}
+		return &Node{opts: o, store: NewStore(Saved{}), drained: make(chan struct{})}
 	}
-	n := &Node{opts: o, store: NewStore(o.StateFile.Saved())}
+	n := &Node{opts: o, store: NewStore(o.StateFile.Saved()), drained: make(chan struct{})}
 	n.saver = &saver{
 		file: o.StateFile, store: n.store, log: o.Log,
 		pause: backoff{min: o.RetryMin, max: o.RetryMax}, failed: make(chan struct{}, 1),
@@ -74,11 +81,21 @@ func New(o Options) *Node {
 	return n
 }
 
-// Run works until ctx ends, or until a part fails for good, which is its
-// error. It is called once.
+// Run works until ctx ends or Drain has ended, or until a part fails for good,
+// which is its error. It is called once.
 func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.loop(ctx) })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-n.drained:
+			cancel()
+		}
+		return nil
+	})
 	if n.saver != nil {
 		group.Go(func() error { return n.saver.run(ctx) })
 	}

@@ -57,6 +57,23 @@ func OpenStateFile(dir string) (*StateFile, error) {
 // Saved is what was in the file when it was opened.
 func (f *StateFile) Saved() Saved { return f.saved }
 
+// Restored tells whether an earlier run has left a file.
+func (f *StateFile) Restored() bool { return f.saved.States != nil }
+
+// Remove takes the file away, and the folder if nothing else is in it: a weir
+// that starts afterwards knows of no earlier run. Call Close after it.
+func (f *StateFile) Remove() error {
+	for _, name := range []string{stateName, draftName, lockName} {
+		if err := os.Remove(filepath.Join(f.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove state file: %w", err)
+		}
+	}
+	if err := os.Remove(f.dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("remove state folder: %w", err)
+	}
+	return nil
+}
+
 // Close lets another process have the folder.
 func (f *StateFile) Close() error { return f.lock.Close() }
 

@@ -25,12 +25,13 @@ type Store struct {
 }
 
 // NewStore returns a store that asks for what was saved, and announces that as
-// a change; the zero Saved asks for nothing.
+// a change, also where no owner was left: what an earlier run programmed has to
+// go then. The zero Saved, of no earlier run, is no change.
 func NewStore(saved Saved) *Store {
 	s := &Store{states: map[string]v1.NodeState{}, claims: saved.Claims, changed: make(chan struct{}, 1)}
 	maps.Copy(s.states, saved.States)
 	s.desired, s.claims = Merge(s.states, s.claims)
-	if len(s.states) > 0 {
+	if saved.States != nil {
 		s.changed <- struct{}{}
 	}
 	return s

@@ -34,6 +34,7 @@ func (s *Server) routes() []route {
 		{http.MethodPut, "/v1/state/{owner}", "Replace all that one owner wants", typeOf[v1.NodeState](), typeOf[v1.OwnerStatus](), bodyRefusals, s.putState},
 		{http.MethodPatch, "/v1/state/{owner}", "Change some of what one owner wants", typeOf[v1.NodeChange](), typeOf[v1.OwnerStatus](), bodyRefusals, s.patchState},
 		{http.MethodDelete, "/v1/state/{owner}", "Forget an owner and all that it wants", nil, typeOf[v1.OwnerStatus](), []int{http.StatusNotFound}, s.deleteState},
+		{http.MethodPost, "/v1/drain", "Withdraw all service addresses, wait for the peers, then stop and leave nothing behind", nil, typeOf[v1.Health](), []int{http.StatusInternalServerError}, s.drain},
 		get(s, "/v1/state", "What each owner wants", func(context.Context) (v1.DesiredState, error) { return n.States(), nil }),
 		get(s, "/v1/owners", "How far each owner's state has come", func(context.Context) ([]v1.OwnerStatus, error) { return n.Owners(), nil }),
 		get(s, "/v1/observed", "Everything about the node", func(ctx context.Context) (v1.ObservedState, error) { return n.Observed(ctx), nil }),

@@ -4,6 +4,7 @@
 //	PUT    /v1/state/{owner}  NodeState -> OwnerStatus
 //	PATCH  /v1/state/{owner}  NodeChange -> OwnerStatus
 //	DELETE /v1/state/{owner}  -> OwnerStatus
+//	POST   /v1/drain          -> Health, then the program ends
 //	GET    /v1/state          DesiredState
 //	GET    /v1/owners         []OwnerStatus
 //	GET    /v1/observed       ObservedState

@@ -186,6 +186,14 @@ func (c *Client) Healthy(ctx context.Context) error {
 	return err
 }
 
+// Drain makes the node withdraw its service addresses and, when its peers had
+// time to go elsewhere, stop for good. It returns when the node is about to
+// end, after half a minute at most.
+func (c *Client) Drain(ctx context.Context) error {
+	_, err := do[v1.Health](ctx, c, http.MethodPost, "/v1/drain", nil)
+	return err
+}
+
 // Controller returns what kube-weir knows and did; weir does not have it.
 func (c *Client) Controller(ctx context.Context) (v1.ControllerStatus, error) {
 	return get[v1.ControllerStatus](ctx, c, "/v1/controller")

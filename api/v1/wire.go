@@ -41,6 +41,10 @@ type Health struct {
 	Status string `json:"status"`
 }
 
+// HealthDrained is the Health.Status that answers POST /v1/drain: the program
+// ends, and leaves nothing on the node.
+const HealthDrained = "drained"
+
 // HealthOK is the only Health.Status there is: a program that cannot work
 // ends, and does not answer.
 const HealthOK = "ok"

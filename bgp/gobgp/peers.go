@@ -15,8 +15,10 @@ import (
 const (
 	// deferralTime in seconds is how long a restarted speaker waits for the
 	// End-of-RIB of all its peers before it announces anything. GoBGP's 360
-	// left kube-router's users without routes for six minutes (#1323).
-	deferralTime = 5
+	// left kube-router's users without routes for six minutes (#1323). What we
+	// originate does not depend on what peers say, and a session that is lost
+	// again before our End-of-RIB takes the routes with it (RFC 4724, 4.2).
+	deferralTime = 1
 	// connectRetry and idleHold in seconds: how soon a lost peer is dialled.
 	// GoBGP's defaults of 120 and 30 are for peers on other continents.
 	connectRetry = 1

@@ -147,6 +147,19 @@ func (n *Node) Close() error {
 	return nil
 }
 
+// Clear removes the routes that Run has installed, or an earlier run. Call it
+// when Run has ended.
+func (n *Node) Clear() error {
+	result, err := n.table.Sync(time.Now(), fib.Wanted{}, true)
+	if err != nil {
+		return fmt.Errorf("remove learned routes: %w", err)
+	}
+	for _, p := range result.Problems {
+		err = errors.Join(err, fmt.Errorf("remove learned route to %s: %s", p.Prefix, p.Message))
+	}
+	return err
+}
+
 // originated returns the prefixes that w announces.
 func (w *wanted) originated() []netip.Prefix {
 	out := make([]netip.Prefix, 0, len(w.config.Advertisements))

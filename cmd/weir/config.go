@@ -15,6 +15,7 @@ import (
 // config is what the flags say.
 type config struct {
 	bgp, peer, egrHooks  bool
+	cleanup              bool
 	blacklist, whitelist string
 	hook                 string
 	socket, listen       string
@@ -46,6 +47,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.BoolVarP(&c.bgp, "bgp", "b", false, "speak BGP: announce service addresses, install learned routes")
 	f.BoolVarP(&c.peer, "peer", "r", false, "speak BGP only, forward nothing (implies --bgp)")
 	f.BoolVar(&c.egrHooks, "egr-hooks", false, "serve also traffic that starts or ends on this node")
+	f.BoolVar(&c.cleanup, "cleanup", false, "remove what a weir left that does not run any more, then end; a running one is stopped by weirctl drain")
 	f.StringVar(&c.blacklist, "blacklist", "", "regular expression of the interfaces to leave alone")
 	f.StringVar(&c.whitelist, "whitelist", "", "regular expression of the only interfaces to use")
 	f.StringVar(&c.hook, "hook", "auto", "where to take packets: auto, xdp or tc")

@@ -1,5 +1,7 @@
 // Command weir is a load balancer node, or with --peer a BGP speaker only.
-// Exit codes: 0 after SIGTERM or SIGINT, 1 when it cannot start or a part of
+// SIGTERM, SIGINT, SIGKILL and a crash all mean a restart: packets are forwarded
+// meanwhile (--pin-dir), and peers keep their routes. `weirctl drain` stops it.
+// Exit codes: 0 after SIGTERM, SIGINT or a drain, 1 when it cannot start or a part of
 // it failed, 2 for wrong flags.
 package main
 
@@ -63,6 +65,9 @@ func newCommand(stderr io.Writer) *cobra.Command {
 			// After the first signal the next one kills, as usual.
 			context.AfterFunc(ctx, stop)
 			log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.level}))
+			if c.cleanup {
+				return cleanup(c, log)
+			}
 			return serve(ctx, c, log)
 		},
 	}

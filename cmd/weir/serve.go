@@ -28,30 +28,46 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	if file != nil {
 		defer file.Close()
 	}
+	restored := file != nil && file.Restored()
 	listeners, err := listen(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer closeAll(listeners)
-	p, err := open(c, log)
+	p, err := open(c, restored, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	node := agent.New(agent.Options{
-		Name: c.nodeName, Version: version.String(),
-		Dataplane: p.dataplane, Speaker: p.speaker, StateFile: file, Log: log,
-	})
+	node := agent.New(p.fill(agent.Options{Name: c.nodeName, Version: version.String(), StateFile: file, Log: log}))
+	defer func() { err = errors.Join(err, end(node, p, file)) }()
 	server := api.New(node, log, api.DefaultLimits)
 	log.Info("weir runs", "node", c.nodeName, "version", version.String(), "mode", node.Version().Mode, "bgp", c.bgp)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return node.Run(ctx) })
+	group.Go(func() error {
+		defer cancel() // a drained node ends by itself
+		return node.Run(ctx)
+	})
 	group.Go(func() error { return server.Run(ctx, listeners...) })
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	log.Info("weir ends")
 	return nil
+}
+
+// end leaves everything at work for the next run, but for a node that was
+// drained: nothing of it stays.
+func end(node *agent.Node, p parts, file *agent.StateFile) error {
+	if !node.Drained() {
+		return p.close()
+	}
+	err := p.stop()
+	if file != nil {
+		err = errors.Join(err, file.Remove())
+	}
+	return err
 }
 
 // openState reads what a weir before this one was asked for; nil without

@@ -20,11 +20,13 @@ type speaker struct {
 	*node.Node
 	kernel *fib.Netlink
 	// forwards tells that this process carries the traffic that the peers
-	// were told to send here.
+	// were told to send here, and that this ends with it.
 	forwards bool
 }
 
-func openSpeaker(c config, log *slog.Logger) (*speaker, error) {
+// openSpeaker makes a speaker; kept says that forwarding went on since an
+// earlier run, so that the peers may keep their routes meanwhile.
+func openSpeaker(c config, kept bool, log *slog.Logger) (*speaker, error) {
 	kernel, err := fib.OpenNetlink()
 	if err != nil {
 		return nil, err
@@ -36,18 +38,18 @@ func openSpeaker(c config, log *slog.Logger) (*speaker, error) {
 	return &speaker{
 		Node: node.New(node.Options{
 			Kind:    kind,
-			Speaker: gobgp.New(gobgp.Options{GRPC: c.gobgpAPI, Logger: log.With("part", "gobgp")}),
+			Speaker: gobgp.New(gobgp.Options{GRPC: c.gobgpAPI, Restarting: kept, Logger: log.With("part", "gobgp")}),
 			Kernel:  kernel,
 		}),
 		kernel:   kernel,
-		forwards: !c.peer,
+		forwards: !c.peer && c.pinDir == "",
 	}, nil
 }
 
-// Close ends the sessions. A node that forwards withdraws what it announces:
-// its programs end with it, so peers must not go on sending for as long as a
-// graceful restart lets them. A peer announces nothing and may come back to
-// routes that stand.
+// Close ends the sessions as a crash would: the peers keep their routes, for
+// the next run to confirm. A node whose programs end with it withdraws what it
+// announces, so that nobody goes on sending for as long as a graceful restart
+// lets them.
 func (s *speaker) Close() error {
 	var withdraw error
 	if s.forwards {
@@ -56,4 +58,12 @@ func (s *speaker) Close() error {
 		withdraw = s.Apply(ctx, nil, nil, nil)
 	}
 	return errors.Join(withdraw, s.Node.Close(), s.kernel.Close())
+}
+
+// stop ends the sessions for good and removes the learned routes. Call it when
+// Run has ended.
+func (s *speaker) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawWithin)
+	defer cancel()
+	return errors.Join(s.Apply(ctx, nil, nil, nil), s.Clear(), s.Node.Close(), s.kernel.Close())
 }

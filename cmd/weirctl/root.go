@@ -76,7 +76,7 @@ func newRoot(getenv func(string) string) *cobra.Command {
 	f.StringVar(&o.tls.Key, "tls-key", "", "PEM file of its private key")
 	f.StringVar(&o.tls.CA, "tls-ca", "", "PEM file of the CA of the daemon's certificate")
 	f.DurationVarP(&o.timeout, "timeout", "t", client.DefaultTimeout, "how long to wait for an answer")
-	root.AddCommand(newGet(o))
+	root.AddCommand(newGet(o), newDrain(o))
 	return root
 }
 

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/weir-lb/weir/agent"
+	"github.com/weir-lb/weir/bgp/fib"
+	"github.com/weir-lb/weir/bgp/node"
+	"github.com/weir-lb/weir/dataplane"
+)
+
+// cleanup removes what a weir has left that does not run any more: programs,
+// maps, pins, learned routes, the desired state. A weir that runs is an error.
+func cleanup(c config, log *slog.Logger) error {
+	var file *agent.StateFile
+	if c.stateDir != "" {
+		var err error
+		if file, err = agent.OpenStateFile(c.stateDir); err != nil {
+			return err
+		}
+		defer file.Close()
+	}
+	if c.pinDir != "" {
+		if err := dataplane.Clean(c.pinDir); err != nil {
+			return err
+		}
+	}
+	kernel, err := fib.OpenNetlink()
+	if err != nil {
+		return err
+	}
+	err = errors.Join(node.New(node.Options{Kernel: kernel}).Clear(), kernel.Close())
+	if file != nil {
+		err = errors.Join(err, file.Remove())
+	}
+	if err == nil {
+		log.Info("nothing of weir is left on this node")
+	}
+	return err
+}
