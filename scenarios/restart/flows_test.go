@@ -1,0 +1,245 @@
+package restart
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/scenarios/article/lab"
+	"github.com/weir-lb/weir/topo/probe"
+)
+
+const (
+	// every is how often each flow asks.
+	every = time.Second
+	// patience is for one answer. Nothing sends a datagram again, so one that
+	// is lost shows; a lost TCP segment shows as sent again.
+	patience = 5 * time.Second
+)
+
+// flow is a connection, association or socket that stays open.
+type flow interface {
+	// ask returns who answered, and whom that saw: the translated client, which
+	// stays the same as long as the load balancer knows the flow.
+	ask(ctx context.Context) (backend string, seen netip.AddrPort, err error)
+	// resent counts the segments that TCP had to send again.
+	resent() (int, error)
+	close(ctx context.Context)
+}
+
+// session is a flow over UDP or SCTP.
+type session struct{ *probe.Session }
+
+func (s session) ask(ctx context.Context) (string, netip.AddrPort, error) {
+	a, err := s.Ask(ctx)
+	return a.Backend, a.SeenClient, err
+}
+
+func (session) resent() (int, error)        { return 0, nil }
+func (s session) close(ctx context.Context) { _ = s.Close(ctx) } // its service may be gone
+
+// page is a connection over which one page after the other is fetched.
+type page struct {
+	conn   net.Conn
+	reader *bufio.Reader
+}
+
+func openPage(ctx context.Context, l *lab.Lab) (flow, error) {
+	conn, err := l.Node("client").DialFrom(ctx, net.Dialer{KeepAlive: -1}, "tcp4", lab.Nginx.Frontend.String())
+	if err != nil {
+		return nil, err
+	}
+	return &page{conn, bufio.NewReader(conn)}, nil
+}
+
+func (p *page) ask(ctx context.Context) (backend string, seen netip.AddrPort, err error) {
+	deadline, _ := ctx.Deadline()
+	if err := p.conn.SetDeadline(deadline); err != nil {
+		return "", seen, err
+	}
+	if _, err := fmt.Fprintf(p.conn, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", lab.VIP); err != nil {
+		return "", seen, err
+	}
+	answer, err := http.ReadResponse(p.reader, nil)
+	if err != nil {
+		return "", seen, err
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		return "", seen, err
+	}
+	seen, err = netip.ParseAddrPort(answer.Header.Get("X-Seen-Client"))
+	return answer.Header.Get("X-Backend"), seen, err
+}
+
+func (p *page) resent() (int, error) {
+	raw, err := p.conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var info *unix.TCPInfo
+	var infoErr error
+	err = raw.Control(func(fd uintptr) {
+		info, infoErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	if err != nil || infoErr != nil {
+		return 0, fmt.Errorf("read TCP_INFO: %w %w", err, infoErr)
+	}
+	return int(info.Total_retrans), nil
+}
+
+func (p *page) close(context.Context) { _ = p.conn.Close() }
+
+// flows are open flows of the three services, each of which asks every second.
+type flows struct {
+	stop context.CancelFunc
+	all  []*asked
+	wg   sync.WaitGroup
+}
+
+// asked is one flow with what became of its requests.
+type asked struct {
+	flow
+
+	name string
+
+	mu       sync.Mutex
+	requests int
+	failure  string // the first
+}
+
+// asks tells whether a request was answered already.
+func (a *asked) asks() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.requests > 0
+}
+
+// note counts a request, with what was wrong with it; it returns whether all is
+// well.
+func (a *asked) note(wrong string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.requests++
+	if wrong != "" {
+		a.failure = fmt.Sprintf("%s, request %d: %s", a.name, a.requests, wrong)
+	}
+	return wrong == ""
+}
+
+// open opens so many flows and begins to ask.
+func open(ctx context.Context, l *lab.Lab, tcp, udp, sctp int) *flows {
+	GinkgoHelper()
+	f := &flows{}
+	add := func(n int, s lab.Service, open func() (flow, error)) {
+		for i := range n {
+			one, err := open()
+			Expect(err).NotTo(HaveOccurred(), "open flow %d of %s", i, s.Name)
+			f.all = append(f.all, &asked{flow: one, name: fmt.Sprintf("%s flow %d", s.Name, i)})
+		}
+	}
+	probed := func(s lab.Service) func() (flow, error) {
+		return func() (flow, error) {
+			r := s.Request()
+			r.Timeout = patience
+			one, err := l.Requests.Open(ctx, r)
+			return session{one}, err
+		}
+	}
+	add(tcp, lab.Nginx, func() (flow, error) { return openPage(ctx, l) })
+	add(udp, lab.UDP, probed(lab.UDP))
+	add(sctp, lab.SCTP, probed(lab.SCTP))
+	during, stop := context.WithCancel(ctx)
+	f.stop = stop
+	for i, one := range f.all {
+		f.wg.Go(func() { one.run(ctx, during, every*time.Duration(i)/time.Duration(len(f.all))) })
+	}
+	DeferCleanup(func(ctx context.Context) {
+		f.end()
+		var closing sync.WaitGroup
+		for _, one := range f.all {
+			closing.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, time.Second)
+				defer cancel()
+				one.close(ctx)
+			})
+		}
+		closing.Wait()
+	})
+	return f
+}
+
+// run asks until during ends or an answer is missing, first after so long.
+func (a *asked) run(ctx, during context.Context, first time.Duration) {
+	next := time.NewTimer(first)
+	defer next.Stop()
+	var backend string
+	var seen netip.AddrPort
+	for {
+		select {
+		case <-during.Done():
+			return
+		case <-next.C:
+		}
+		next.Reset(every)
+		within, cancel := context.WithTimeout(ctx, patience)
+		by, saw, err := a.ask(within)
+		cancel()
+		wrong := ""
+		switch {
+		case err != nil:
+			wrong = err.Error()
+		case backend == "":
+			backend, seen = by, saw
+		case by != backend || saw != seen:
+			wrong = fmt.Sprintf("answered by %s, which saw %s; before it was %s, which saw %s", by, saw, backend, seen)
+		}
+		if !a.note(wrong) {
+			return
+		}
+	}
+}
+
+// failed tells whether a flow got no answer already.
+func (f *flows) failed() bool {
+	for _, one := range f.all {
+		one.mu.Lock()
+		failed := one.failure != ""
+		one.mu.Unlock()
+		if failed {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *flows) end() {
+	f.stop()
+	f.wg.Wait()
+}
+
+// lost ends the asking, and says what was lost.
+func (f *flows) lost() (requests int, lost []string) {
+	f.end()
+	for _, one := range f.all {
+		requests += one.requests
+		if one.failure != "" {
+			lost = append(lost, one.failure)
+			continue
+		}
+		if n, err := one.resent(); err != nil || n > 0 {
+			lost = append(lost, fmt.Sprintf("%s: %d segments were sent again, %v", one.name, n, err))
+		}
+	}
+	return requests, lost
+}
