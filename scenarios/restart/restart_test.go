@@ -19,7 +19,7 @@ import (
 
 // Flows that stand, and how often weir is restarted under them.
 const (
-	tcpFlows, udpFlows, sctpFlows = 200, 100, 10
+	tcpFlows, udpFlows, sctpFlows = 500, 200, 20
 
 	restarts = 20
 )
