@@ -126,12 +126,14 @@ func (r *run) apiPeer(p bgp.Peer) *api.Peer {
 			ConnectRetry:           connectRetry,
 			IdleHoldTimeAfterReset: idleHold,
 		}},
+		// Without NotificationEnabled (RFC 8538, the N bit): with it, FRR keeps
+		// the routes of a node that is dead, its hold time expired, for all of
+		// RestartTime.
 		GracefulRestart: &api.GracefulRestart{
-			Enabled:             true,
-			RestartTime:         uint32(bgp.RestartTime / time.Second),
-			DeferralTime:        deferralTime,
-			NotificationEnabled: true,
-			LocalRestarting:     time.Now().Before(r.restarting),
+			Enabled:         true,
+			RestartTime:     uint32(bgp.RestartTime / time.Second),
+			DeferralTime:    deferralTime,
+			LocalRestarting: time.Now().Before(r.restarting),
 		},
 	}
 	for _, f := range families {

@@ -150,7 +150,7 @@ func TestPeersChangeInPlace(t *testing.T) {
 	if timers.GetHoldTime() != 9 || timers.GetKeepaliveInterval() != 3 {
 		t.Errorf("timers %v, want 9 s and a third of it", timers)
 	}
-	if !gr.GetEnabled() || gr.GetRestartTime() != 30 || gr.GetDeferralTime() != 1 || !gr.GetNotificationEnabled() || gr.GetLocalRestarting() {
+	if !gr.GetEnabled() || gr.GetRestartTime() != 30 || gr.GetDeferralTime() != 1 || gr.GetNotificationEnabled() || gr.GetLocalRestarting() {
 		t.Errorf("graceful restart %v", gr)
 	}
 	if hops := got[client.String()].GetEbgpMultihop(); !hops.GetEnabled() {

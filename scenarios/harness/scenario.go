@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-lb/weir/api/client"
 	"github.com/weir-lb/weir/topo"
+	"github.com/weir-lb/weir/topo/spec"
 )
 
 // cleanupTimeout bounds taking a topology down, and what a report collects.
@@ -30,6 +31,9 @@ type Options struct {
 	Unrecorded bool
 	// NoProcesses builds the network only.
 	NoProcesses bool
+	// Change makes the page another before it is built: one client, one flag.
+	// What it leaves must be a page that Load would take. Optional.
+	Change func(*spec.Page)
 }
 
 // Scenario is a running topology and what the harness knows of it.
@@ -68,6 +72,9 @@ func up(ctx context.Context, page string, o Options) (*Scenario, error) {
 	p, err := topo.Load(page)
 	if err != nil {
 		return nil, err
+	}
+	if o.Change != nil {
+		o.Change(p)
 	}
 	bin, err := binDir()
 	if err != nil {

@@ -161,7 +161,9 @@ func (l *Lab) ExpectRoutes(ctx context.Context, via netip.Addr) {
 	}
 }
 
-var via = regexp.MustCompile(`^\S+ via (\S+) dev `)
+// via takes the next hop of a route, also of one that zebra made by way of a
+// next hop object.
+var via = regexp.MustCompile(`^\S+ (?:nhid \d+ )?via (\S+) dev `)
 
 // NextHop is where the node's kernel sends packets to the VIP; zero without a
 // route.
