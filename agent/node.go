@@ -164,8 +164,8 @@ func (n *Node) Delete(owner string) (v1.OwnerStatus, error) {
 	return n.ownerStatus(owner, v1.Generation{}), nil
 }
 
-// States returns what each owner asked for.
-func (n *Node) States() v1.DesiredState { return n.store.States() }
+// States returns what each owner asked for, without passwords.
+func (n *Node) States() v1.DesiredState { return v1.DesiredState(n.store.States()).Redacted() }
 
 // Version names this program.
 func (n *Node) Version() v1.Version {

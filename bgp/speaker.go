@@ -92,6 +92,8 @@ type Peer struct {
 	Passive bool
 	// HoldTime in seconds, at least 3; keepalives go out three times as often.
 	HoldTime uint16
+	// Password signs the segments (RFC 2385); empty for none.
+	Password v1.Password
 }
 
 // State is what a speaker knows. Slices are sorted by address and prefix.

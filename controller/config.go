@@ -46,4 +46,6 @@ type BGP struct {
 type ExternalPeer struct {
 	Address netip.Addr
 	ASN     uint32
+	// Password of the session (--bgpPasswordFile), empty for none.
+	Password v1.Password
 }

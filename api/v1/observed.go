@@ -181,6 +181,8 @@ const (
 	ConditionReachable  = "Reachable"
 	// ConditionHealthy is of services with Monitor.
 	ConditionHealthy = "Healthy"
+	// ConditionEstablished is of BGP sessions.
+	ConditionEstablished = "Established"
 	// ConditionPersisted: what the node shall do survives its restart.
 	ConditionPersisted = "Persisted"
 )

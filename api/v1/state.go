@@ -202,4 +202,7 @@ type Peer struct {
 	Role PeerRole `json:"role"`
 	// MultiHop allows an eBGP peer that is not on a connected network.
 	MultiHop bool `json:"multiHop,omitempty"`
+	// Password signs the session's segments (RFC 2385). Optional; both ends
+	// have the same, or no session. A GET does not show it.
+	Password Password `json:"password,omitempty"`
 }

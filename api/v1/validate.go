@@ -156,6 +156,9 @@ func validateBGP(b BGP) error {
 		case p.Role != PeerLB && p.Role != PeerWorker && p.Role != PeerExternal:
 			return &FieldError{path + ".role", fmt.Sprintf("unknown role %q, use lb, worker or external", p.Role)}
 		}
+		if wrong := p.Password.check(); wrong != "" {
+			return &FieldError{path + ".password", wrong}
+		}
 		if j, ok := seen[p.Address]; ok {
 			return &FieldError{path + ".address", fmt.Sprintf("%s is bgp.peers[%d] already", p.Address, j)}
 		}

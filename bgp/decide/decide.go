@@ -63,6 +63,7 @@ func peers(kind Kind, cfg v1.BGP) []bgp.Peer {
 			MultiHop: p.MultiHop,
 			Passive:  passive(kind, cfg.RouterID, p),
 			HoldTime: cmp.Or(cfg.HoldTime, v1.DefaultHoldTime),
+			Password: p.Password,
 		})
 	}
 	slices.SortFunc(out, func(a, b bgp.Peer) int { return a.Address.Compare(b.Address) })

@@ -82,6 +82,12 @@ func (r *run) setPeer(ctx context.Context, addr netip.Addr, p bgp.Peer) error {
 		}
 	case old == p:
 		return nil
+	case old.Password != p.Password:
+		// GoBGP gives its listening socket a password with a new peer only.
+		if err := r.deletePeer(ctx, addr); err != nil {
+			return err
+		}
+		return r.setPeer(ctx, addr, p)
 	default:
 		if err := r.updatePeer(ctx, old, p); err != nil {
 			return err
@@ -118,7 +124,7 @@ func (r *run) reset(ctx context.Context, req *api.ResetPeerRequest) error {
 
 func (r *run) apiPeer(p bgp.Peer) *api.Peer {
 	peer := &api.Peer{
-		Conf:      &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN},
+		Conf:      &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN, AuthPassword: string(p.Password)},
 		Transport: &api.Transport{RemotePort: uint32(p.Port), PassiveMode: p.Passive},
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			HoldTime:               uint64(p.HoldTime),

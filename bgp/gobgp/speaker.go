@@ -107,7 +107,7 @@ func (s *Speaker) Start(ctx context.Context, g bgp.Global) error {
 func (s *Speaker) start(ctx context.Context, g bgp.Global) (*run, error) {
 	options := []server.ServerOption{server.LoggerOption(s.options.Logger, nil)}
 	if s.options.GRPC != "" {
-		options = append(options, server.GrpcListenAddress(s.options.GRPC))
+		options = append(options, server.GrpcListenAddress(s.options.GRPC), server.GrpcOption(withoutPasswords()))
 	}
 	srv := server.NewBgpServer(options...)
 	served := make(chan struct{})

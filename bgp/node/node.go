@@ -17,6 +17,7 @@ import (
 	"github.com/weir-lb/weir/bgp"
 	"github.com/weir-lb/weir/bgp/decide"
 	"github.com/weir-lb/weir/bgp/fib"
+	"github.com/weir-lb/weir/bgp/tcpmd5"
 )
 
 // Options of a Node. Speaker and Kernel are required; the caller opens and
@@ -25,6 +26,9 @@ type Options struct {
 	Kind    decide.Kind
 	Speaker bgp.Speaker
 	Kernel  fib.Kernel
+	// Refused reads the kernel's count of segments with a wrong signature.
+	// Optional; without it nobody says that passwords differ.
+	Refused func() (tcpmd5.Refused, error)
 	// SweepAfter bounds how long routes of an earlier run may wait for the
 	// sessions to confirm them, from Run and again from the first
 	// configuration. Optional; zero means bgp.RestartTime.
@@ -48,6 +52,8 @@ type Node struct {
 	// failure is why the speaker does not do what wanted says; nil if it does.
 	failure error
 	result  fib.Result
+	// evidence is what the kernel refused since a session last came up.
+	evidence evidence
 	// readFailure is why result is not of now; nil if it is.
 	readFailure error
 }
@@ -62,6 +68,9 @@ type wanted struct {
 
 // New returns a node that does nothing before Apply and Run.
 func New(o Options) *Node {
+	if o.Refused == nil {
+		o.Refused = func() (tcpmd5.Refused, error) { return tcpmd5.Refused{}, nil }
+	}
 	if o.SweepAfter == 0 {
 		o.SweepAfter = bgp.RestartTime
 	}

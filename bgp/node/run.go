@@ -116,6 +116,7 @@ func (n *Node) sync(ctx context.Context, now time.Time, gate *sweepGate) time.Ti
 		n.keep(fib.Result{}, fmt.Errorf("read learned routes: %w", err))
 		return now.Add(firstRetry)
 	}
+	n.weigh(state.Sessions)
 	n.mu.Lock()
 	w := n.wanted
 	n.mu.Unlock()

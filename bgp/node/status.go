@@ -29,11 +29,14 @@ func (n *Node) Status(ctx context.Context) (*v1.BGPStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	refused := n.weigh(state.Sessions)
+	now := time.Now()
+	failures = append(failures, down(now, w.since, w.config.Peers, state.Sessions, refused)...)
 	return &v1.BGPStatus{
 		ASN:            w.config.Global.ASN,
 		RouterID:       w.config.Global.RouterID,
 		ListenPort:     w.config.Global.ListenPort,
-		Peers:          peerStatus(time.Now(), w.cfg.Peers, w.config.Peers, state.Sessions),
+		Peers:          peerStatus(now, w.cfg.Peers, w.config.Peers, state.Sessions),
 		Advertisements: w.config.Advertisements,
 		Routes:         routes(result.Routes),
 		Conditions:     failures,
@@ -54,6 +57,7 @@ func peerStatus(now time.Time, configured []v1.Peer, peers []bgp.Peer, sessions 
 	for _, p := range peers {
 		s := byAddress[p.Address]
 		st := v1.PeerStatus{Peer: asked[p.Address], State: s.State, Received: s.Received, Accepted: s.Accepted}
+		st.Password = st.Password.Redacted()
 		if st.State == "" {
 			st.State = "idle" // the speaker has not taken the peer
 		}

@@ -81,6 +81,9 @@ func (f *flags) bgp() (*controller.BGP, error) {
 		if f.extBGPPeers != "" {
 			return nil, errors.New("read --extBGPPeers: there is no BGP without --setBGP=AS")
 		}
+		if f.bgpPasswordFile != "" {
+			return nil, errors.New("read --bgpPasswordFile: there is no BGP without --setBGP=AS")
+		}
 		return nil, nil
 	}
 	switch {
@@ -92,6 +95,9 @@ func (f *flags) bgp() (*controller.BGP, error) {
 	peers, err := parsePeers(f.extBGPPeers)
 	if err != nil {
 		return nil, fmt.Errorf("read --extBGPPeers: %w", err)
+	}
+	if err := setPasswords(peers, f.bgpPasswordFile); err != nil {
+		return nil, fmt.Errorf("read --bgpPasswordFile: %w", err)
 	}
 	return &controller.BGP{
 		ASN: f.setBGP, ListenPort: f.listenBGPPort, HoldTime: f.bgpHoldTime,

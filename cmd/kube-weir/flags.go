@@ -14,7 +14,7 @@ type flags struct {
 	manifests                           string
 	externalCIDR, cidrPools             string
 	setBGP                              uint32
-	extBGPPeers                         string
+	extBGPPeers, bgpPasswordFile        string
 	listenBGPPort, bgpHoldTime          uint16
 	eBGPMultiHop                        bool
 	setRoles                            string
@@ -50,6 +50,7 @@ func (f *flags) define(set *pflag.FlagSet) {
 	set.BoolVar(&f.setUniqueIP, "setUniqueIP", false, "give every service an address of its own")
 	set.Uint32Var(&f.setBGP, "setBGP", 0, "AS number of all nodes; turns BGP on")
 	set.StringVar(&f.extBGPPeers, "extBGPPeers", "", "external peers of the load balancer nodes: IP:AS, comma separated")
+	set.StringVar(&f.bgpPasswordFile, "bgpPasswordFile", "", "file with the passwords of external peers (RFC 2385): a line IP PASSWORD each")
 	set.Uint16Var(&f.listenBGPPort, "listenBGPPort", 179, "port on which all nodes listen for BGP")
 	set.Uint16Var(&f.bgpHoldTime, "bgpHoldTime", 0, "BGP hold time in seconds, 3 or more (default: weir's, 9)")
 	set.BoolVar(&f.eBGPMultiHop, "eBGPMultiHop", false, "allow external peers that are behind a router")

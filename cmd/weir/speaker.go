@@ -10,6 +10,7 @@ import (
 	"github.com/weir-lb/weir/bgp/fib"
 	"github.com/weir-lb/weir/bgp/gobgp"
 	"github.com/weir-lb/weir/bgp/node"
+	"github.com/weir-lb/weir/bgp/tcpmd5"
 )
 
 // withdrawWithin bounds how long the end waits for BGP sessions to close.
@@ -40,6 +41,7 @@ func openSpeaker(c config, kept bool, log *slog.Logger) (*speaker, error) {
 			Kind:    kind,
 			Speaker: gobgp.New(gobgp.Options{GRPC: c.gobgpAPI, Restarting: kept, Logger: log.With("part", "gobgp")}),
 			Kernel:  kernel,
+			Refused: tcpmd5.Read,
 		}),
 		kernel:   kernel,
 		forwards: !c.peer && c.pinDir == "",

@@ -50,7 +50,7 @@ func mesh(self Instance, lbs, peers []Instance, cfg controller.Config) *v1.BGP {
 	if self.Role == v1.NodeLB {
 		out.NextHopSelf = true
 		for _, e := range cfg.BGP.External {
-			add(v1.Peer{Address: e.Address, ASN: e.ASN, Role: v1.PeerExternal, MultiHop: cfg.BGP.MultiHop})
+			add(v1.Peer{Address: e.Address, ASN: e.ASN, Role: v1.PeerExternal, MultiHop: cfg.BGP.MultiHop, Password: e.Password})
 		}
 	}
 	slices.SortFunc(out.Peers, func(a, b v1.Peer) int { return a.Address.Compare(b.Address) })
