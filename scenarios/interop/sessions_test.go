@@ -1,0 +1,189 @@
+package interop
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/scenarios/article/lab"
+	"github.com/weir-lb/weir/scenarios/harness"
+	"github.com/weir-lb/weir/topo/spec"
+)
+
+// password is that of the sessions with the client; wrong is not.
+const (
+	password = "s3cret-of-the-router"
+	wrong    = "another-one"
+)
+
+// withPassword has the client and the masters sign their segments.
+func withPassword(p *spec.Page) {
+	bird := p.Nodes["client"].Files
+	bird["bird.conf"] = strings.Replace(bird["bird.conf"], "  connect retry time 1;", "  password \""+password+"\";\n  connect retry time 1;", 1)
+	worker := p.Nodes["worker2"]
+	worker.Files = map[string]string{"passwords": "# the client\n" + lab.Client.String() + " " + password + "\n"}
+	worker.Processes[1].Command += " --bgpPasswordFile={{.State}}/passwords"
+}
+
+var _ = Describe("Sessions", Ordered, ContinueOnFailure, func() {
+	messages, err := readCorpus()
+	if err != nil {
+		panic(err)
+	}
+	var l *lab.Lab
+	BeforeAll(func(ctx SpecContext) {
+		l = lab.UpPage(ctx, "article", harness.Options{Change: func(p *spec.Page) {
+			withPassword(p)
+			withStrangers(p, len(messages)+1)
+		}})
+		l.ExpectConverged(ctx, lab.Master1)
+	})
+
+	Describe("with a password", func() {
+		It("come up where both ends have it, and requests work", func(ctx SpecContext) {
+			Expect(l.Ask(ctx, 5*time.Second, lab.Services...)).To(BeEmpty())
+		})
+		It("show it nowhere", func(ctx SpecContext) {
+			for _, node := range lab.Masters {
+				for _, args := range [][]string{
+					{"curl", "--silent", "--fail", "--unix-socket", filepath.Join(l.Node(node).Dir(), "weir.sock"), "http://weir/v1/state"},
+					{"curl", "--silent", "--fail", "--unix-socket", filepath.Join(l.Node(node).Dir(), "weir.sock"), "http://weir/v1/bgp"},
+					{"gobgp", "--json", "neighbor"},
+				} {
+					out, err := l.Node(node).Run(ctx, args[0], args[1:]...)
+					Expect(err).NotTo(HaveOccurred())
+					Expect(out).To(And(ContainSubstring("192.168.80.1"), Not(ContainSubstring(password))), "%s of %s", args, node)
+				}
+				expectSilent(l, node, "weir")
+			}
+			expectSilent(l, "worker2", "kube-weir")
+		})
+		It("stay down where the peer has another, which a condition says; the other sessions stay up", func(ctx SpecContext) {
+			before, err := sessions(ctx, l, "master1")
+			Expect(err).NotTo(HaveOccurred())
+			reconfigure(ctx, l, password, wrong)
+			harness.Soon(ctx, func(ctx context.Context) ([]v1.Condition, error) { return conditions(ctx, l, "master1") }).Should(ContainElement(And(
+				HaveField("Type", v1.ConditionEstablished), HaveField("Status", false), HaveField("Reason", "PasswordMismatch"),
+				HaveField("Message", And(ContainSubstring("192.168.80.1"), ContainSubstring("wrong MD5 signature"), Not(ContainSubstring(password)))),
+			)))
+			expectUndisturbed(ctx, l, "master1", before, lab.Client)
+			Expect(l.Paths(ctx)).To(BeEmpty(), "control: nothing comes over a session with the wrong password")
+			reconfigure(ctx, l, wrong, password)
+			l.ExpectConverged(ctx, lab.Master1)
+			harness.Soon(ctx, func(ctx context.Context) ([]v1.Condition, error) { return conditions(ctx, l, "master1") }).
+				ShouldNot(ContainElement(HaveField("Message", ContainSubstring("192.168.80.1:"))))
+		})
+	})
+
+	It("that flap ten times lose nothing else", func(ctx SpecContext) {
+		before, err := sessions(ctx, l, "master2")
+		Expect(err).NotTo(HaveOccurred())
+		flapping, stop := context.WithCancel(ctx)
+		var lost []string
+		var asked sync.WaitGroup
+		asked.Go(func() {
+			for flapping.Err() == nil {
+				if w := l.Ask(ctx, time.Second, lab.Services...); w != "" {
+					lost = append(lost, w)
+				}
+			}
+		})
+		for range 10 {
+			birdc(ctx, l, "disable", "master2")
+			up(ctx, l).ShouldNot(HaveKey(lab.Client))
+			birdc(ctx, l, "enable", "master2")
+			up(ctx, l).Should(HaveKey(lab.Client))
+		}
+		stop()
+		asked.Wait()
+		Expect(lost).To(BeEmpty())
+		expectUndisturbed(ctx, l, "master2", before, lab.Client)
+		l.ExpectConverged(ctx, lab.Master1)
+	})
+
+	Describe("with a peer that misbehaves", func() {
+		It("end, or lose a route: weir and all others go on", func(ctx SpecContext) {
+			weir := l.Node("master1").Process("weir").PID()
+			before, err := sessions(ctx, l, "master1")
+			Expect(err).NotTo(HaveOccurred())
+			verdicts := make([]string, len(messages))
+			var all sync.WaitGroup
+			for i, m := range messages {
+				all.Go(func() {
+					defer GinkgoRecover()
+					verdicts[i] = attack(ctx, l, i, m.bytes)
+				})
+			}
+			all.Wait()
+			for i, m := range messages {
+				GinkgoWriter.Printf("%s: %s\n", m.name, verdicts[i])
+			}
+			for i, m := range messages {
+				Expect(verdicts[i]).To(m.matcher(), "%s, of which %q was expected", m.name, m.expect)
+			}
+			Expect(l.Node("master1").Process("weir").PID()).To(Equal(weir), "weir lives")
+			expectUndisturbed(ctx, l, "master1", before)
+			rib(ctx, l).ShouldNot(HaveKey(strangerPrefix))
+			Expect(l.Ask(ctx, 5*time.Second, lab.Services...)).To(BeEmpty())
+		})
+		It("control: what is well formed is taken, until its session ends", func(ctx SpecContext) {
+			i := len(messages)
+			p, err := dial(ctx, l.Node("stranger"), strangerAddress(i), lab.Master1)
+			Expect(err).NotTo(HaveOccurred())
+			defer p.conn.Close()
+			Expect(p.send(wellFormed(strangerAddress(i)))).To(Succeed())
+			rib(ctx, l).Should(HaveKey(strangerPrefix))
+			Expect(p.send(messages[0].bytes)).To(Succeed())
+			rib(ctx, l).ShouldNot(HaveKey(strangerPrefix))
+		})
+	})
+})
+
+// reconfigure has BIRD use another password.
+func reconfigure(ctx context.Context, l *lab.Lab, from, to string) {
+	GinkgoHelper()
+	file := filepath.Join(l.Node("client").Dir(), "bird.conf")
+	text, err := os.ReadFile(file)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(os.WriteFile(file, []byte(strings.ReplaceAll(string(text), from, to)), 0o600)).To(Succeed())
+	birdc(ctx, l, "configure")
+}
+
+func birdc(ctx context.Context, l *lab.Lab, command ...string) {
+	GinkgoHelper()
+	n := l.Node("client")
+	_, err := n.Run(ctx, "birdc", append([]string{"-s", filepath.Join(n.Dir(), "bird.ctl")}, command...)...)
+	Expect(err).NotTo(HaveOccurred())
+}
+
+// up are the sessions of master2.
+func up(ctx context.Context, l *lab.Lab) AsyncAssertion {
+	return harness.Soon(ctx, func(ctx context.Context) (any, error) { return sessions(ctx, l, "master2") })
+}
+
+func conditions(ctx context.Context, l *lab.Lab, node string) ([]v1.Condition, error) {
+	o, err := l.Weir(node).Observed(ctx)
+	if err != nil || o.BGP == nil {
+		return nil, err
+	}
+	return o.BGP.Conditions, nil
+}
+
+// expectSilent expects no password in a process's command line and log.
+func expectSilent(l *lab.Lab, node, process string) {
+	GinkgoHelper()
+	p := l.Node(node).Process(process)
+	for _, file := range []string{p.Log(), filepath.Join("/proc", strconv.Itoa(p.PID()), "cmdline")} {
+		text, err := os.ReadFile(file)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(string(text)).To(And(Not(BeEmpty()), Not(ContainSubstring(password))), file)
+	}
+}
