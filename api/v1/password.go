@@ -1,14 +1,11 @@
 package v1
 
-import (
-	"fmt"
-	"log/slog"
-)
+import "fmt"
 
 // Password is a secret that both ends of a BGP session sign their segments
 // with (RFC 2385). It travels as it is in what an owner sends and in the state
 // file, which only root reads; whoever prints, logs or GETs it finds
-// RedactedPassword.
+// RedactedPassword. (encoding/json alone shows it: it is how states travel.)
 type Password string
 
 // RedactedPassword stands where there is a password that is not shown. It is
@@ -19,10 +16,7 @@ const RedactedPassword Password = "(redacted)"
 // MaxPassword in bytes is Linux's limit, TCP_MD5SIG_MAXKEYLEN.
 const MaxPassword = 80
 
-var (
-	_ fmt.Stringer   = Password("")
-	_ slog.LogValuer = Password("")
-)
+var _ fmt.Stringer = Password("")
 
 // Redacted is RedactedPassword for a password, and empty for none.
 func (p Password) Redacted() Password {
@@ -32,14 +26,11 @@ func (p Password) Redacted() Password {
 	return RedactedPassword
 }
 
-// String hides the password from fmt.
+// String hides the password from fmt, and so from logs in the text format.
 func (p Password) String() string { return string(p.Redacted()) }
 
 // GoString hides the password from fmt's %#v.
 func (p Password) GoString() string { return fmt.Sprintf("%q", string(p.Redacted())) }
-
-// LogValue hides the password from logs.
-func (p Password) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // check says what is wrong with the password, never what it is.
 func (p Password) check() string {

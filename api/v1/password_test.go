@@ -27,7 +27,7 @@ func TestPasswordIsNotShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"%v": fmt.Sprintf("%v", peer), "%+v": fmt.Sprintf("%+v", peer), "%#v": fmt.Sprintf("%#v", peer), "%s": fmt.Sprintf("%s", secret),
+		"%v": fmt.Sprintf("%v", peer), "%+v": fmt.Sprintf("%+v", peer), "%#v": fmt.Sprintf("%#v", peer), "String": secret.String(),
 		"log": log.String(), "GET": string(redacted),
 	} {
 		if strings.Contains(text, string(secret)) || !strings.Contains(text, string(RedactedPassword)) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/weir-lb/weir/scenarios/article/lab"
 	"github.com/weir-lb/weir/topo/spec"
@@ -93,7 +94,7 @@ func frrPaths(ctx context.Context, l *lab.Lab) ([]lab.Path, error) {
 		}
 		paths = append(paths, path)
 	}
-	return paths, nil
+	return bestFirst(paths), nil
 }
 
 // gobgpdPaths are the ways to the VIP that Debian's gobgpd knows on the client.
@@ -128,7 +129,21 @@ func gobgpdPaths(ctx context.Context, l *lab.Lab) ([]lab.Path, error) {
 		}
 		paths = append(paths, path)
 	}
-	return paths, nil
+	return bestFirst(paths), nil
+}
+
+// bestFirst puts the best path in front: FRR tells them as they came.
+func bestFirst(paths []lab.Path) []lab.Path {
+	slices.SortStableFunc(paths, func(a, b lab.Path) int {
+		switch {
+		case a.Best == b.Best:
+			return 0
+		case a.Best:
+			return -1
+		}
+		return 1
+	})
+	return paths
 }
 
 // routeByRIB does what zebra would do for Debian's gobgpd: the best path to the

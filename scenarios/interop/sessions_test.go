@@ -96,11 +96,15 @@ var _ = Describe("Sessions", Ordered, ContinueOnFailure, func() {
 				}
 			}
 		})
-		for range 10 {
+		for flap := range 10 {
 			birdc(ctx, l, "disable", "master2")
 			up(ctx, l).ShouldNot(HaveKey(lab.Client))
 			birdc(ctx, l, "enable", "master2")
-			up(ctx, l).Should(HaveKey(lab.Client))
+			// GoBGP takes no new session for 5 s after one ended. Most flaps do
+			// not wait for that: they end a session that is coming up.
+			if flap%5 == 4 {
+				up(ctx, l).Should(HaveKey(lab.Client))
+			}
 		}
 		stop()
 		asked.Wait()
@@ -124,10 +128,7 @@ var _ = Describe("Sessions", Ordered, ContinueOnFailure, func() {
 			}
 			all.Wait()
 			for i, m := range messages {
-				GinkgoWriter.Printf("%s: %s\n", m.name, verdicts[i])
-			}
-			for i, m := range messages {
-				Expect(verdicts[i]).To(m.matcher(), "%s, of which %q was expected", m.name, m.expect)
+				Expect(verdicts[i]).To(Equal(m.expect), m.name)
 			}
 			Expect(l.Node("master1").Process("weir").PID()).To(Equal(weir), "weir lives")
 			expectUndisturbed(ctx, l, "master1", before)
