@@ -8,10 +8,11 @@ import (
 	"github.com/weir-lb/weir/bgp/fib"
 	"github.com/weir-lb/weir/bgp/node"
 	"github.com/weir-lb/weir/dataplane"
+	"github.com/weir-lb/weir/dataplane/overlay"
 )
 
 // cleanup removes what a weir has left that does not run any more: programs,
-// maps, pins, learned routes, the desired state. A weir that runs is an error.
+// maps, pins, learned routes, loosened filters, the desired state. A weir that runs is an error.
 func cleanup(c config, log *slog.Logger) error {
 	var file *agent.StateFile
 	if c.stateDir != "" {
@@ -23,6 +24,15 @@ func cleanup(c config, log *slog.Logger) error {
 	}
 	if c.pinDir != "" {
 		if err := dataplane.Clean(c.pinDir); err != nil {
+			return err
+		}
+	}
+	if c.stateDir != "" {
+		filters, err := overlay.NewLoosener(c.stateDir, nil)
+		if err != nil {
+			return err
+		}
+		if err := filters.Restore(); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/weir-lb/weir/agent/api"
 	"github.com/weir-lb/weir/api/transport"
 	"github.com/weir-lb/weir/cmd/internal/version"
+	"github.com/weir-lb/weir/dataplane/overlay"
 )
 
 // serve runs the node until ctx ends. The order matters: what can refuse to
@@ -28,6 +29,10 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	if file != nil {
 		defer file.Close()
 	}
+	filters, err := openFilters(c, log)
+	if err != nil {
+		return err
+	}
 	restored := file != nil && file.Restored()
 	listeners, err := listen(ctx, c, log)
 	if err != nil {
@@ -39,7 +44,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 		return err
 	}
 	node := agent.New(p.fill(agent.Options{Name: c.nodeName, Version: version.String(), StateFile: file, Log: log}))
-	defer func() { err = errors.Join(err, end(node, p, file)) }()
+	defer func() { err = errors.Join(err, end(node, p, filters, file)) }()
 	server := api.New(node, log, api.DefaultLimits)
 	log.Info("weir runs", "node", c.nodeName, "version", version.String(), "mode", node.Version().Mode, "bgp", c.bgp)
 	ctx, cancel := context.WithCancel(ctx)
@@ -50,6 +55,9 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 		return node.Run(ctx)
 	})
 	group.Go(func() error { return server.Run(ctx, listeners...) })
+	if filters != nil {
+		group.Go(func() error { return filters.Run(ctx) })
+	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
@@ -59,11 +67,14 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 
 // end leaves everything at work for the next run, but for a node that was
 // drained: nothing of it stays.
-func end(node *agent.Node, p parts, file *agent.StateFile) error {
+func end(node *agent.Node, p parts, filters *overlay.Loosener, file *agent.StateFile) error {
 	if !node.Drained() {
 		return p.close()
 	}
 	err := p.stop()
+	if filters != nil {
+		err = errors.Join(err, filters.Restore())
+	}
 	if file != nil {
 		err = errors.Join(err, file.Remove())
 	}

@@ -147,6 +147,7 @@ func (k *Keeper) look(kind rtnl.Kind, now time.Time) error {
 	defer k.mu.Unlock()
 	if kind.Has(rtnl.Links | rtnl.Addresses | rtnl.Routes) {
 		k.due = true
+		k.kernel.forgetDevices()
 	}
 	if err := k.lookAtNeighbours(); err != nil {
 		return err

@@ -186,3 +186,32 @@ func TestAnotherMACChangesTheGeneration(t *testing.T) {
 		return ""
 	})
 }
+
+// The answers of a pod must not come back inside the overlay.
+func TestTheSourceTowardsAnOverlayIsTheOuterOne(t *testing.T) {
+	s := mustKeep(t)
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "flannel.1"
+	device := &netlink.Vxlan{LinkAttrs: attrs, VxlanId: 1, Port: 8472, SrcAddr: node.AsSlice()}
+	if err := netlink.LinkAdd(device); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(device) })
+	address, err := netlink.ParseAddr("10.42.0.0/32")
+	if err == nil {
+		err = netlink.AddrAdd(device, address)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	nstest.MustUp(t, "flannel.1")
+	_, pods, _ := net.ParseCIDR("10.42.1.0/24")
+	gateway := net.IPv4(10, 42, 1, 0)
+	if err := netlink.RouteAdd(&netlink.Route{Dst: pods, Gw: gateway, LinkIndex: device.Index, Flags: int(netlink.FLAG_ONLINK)}); err != nil {
+		t.Fatal(err)
+	}
+	pod := netip.MustParseAddr("10.42.1.5")
+	if got := s.Watch([]netip.Addr{pod}).NodeAddresses[pod]; got != node {
+		t.Errorf("source towards %s is %s, want %s", pod, got, node)
+	}
+}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/dataplane/overlay"
 )
 
 // path is how this node reaches a backend. The zero path is no route.
@@ -16,19 +18,27 @@ type path struct {
 	local bool
 	// via is the gateway, or the backend itself where it is on-link.
 	via neighbour
-	// source is this node's address towards the backend.
+	// source is this node's address towards the backend. Behind an overlay
+	// device it is the one that the outer packets have, because answers to it
+	// come back on the node network, where programs see them: answers to the
+	// overlay device's own address would come inside the overlay.
 	source netip.Addr
 }
 
 // kernel asks the kernel of the network namespace in which it was made.
-type kernel struct{ handle *netlink.Handle }
+type kernel struct {
+	handle *netlink.Handle
+	// outer has the own address below each overlay device that was looked at,
+	// the zero address for other devices.
+	outer map[int]netip.Addr
+}
 
 func newKernel() (kernel, error) {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return kernel{}, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	return kernel{handle}, nil
+	return kernel{handle: handle, outer: map[int]netip.Addr{}}, nil
 }
 
 // route looks the path to a backend up. No route is no error.
@@ -48,8 +58,28 @@ func (k kernel) route(backend netip.Addr) (path, error) {
 	if source, ok := netip.AddrFromSlice(r.Src); ok {
 		p.source = source.Unmap()
 	}
+	if below := k.below(r.LinkIndex); below.IsValid() {
+		p.source = below
+	}
 	return p, nil
 }
+
+// below is the own address of an overlay device's outer packets; zero for other
+// devices, and for overlays that have no fixed one.
+func (k kernel) below(index int) netip.Addr {
+	if a, known := k.outer[index]; known {
+		return a
+	}
+	var a netip.Addr
+	if l, err := k.handle.LinkByIndex(index); err == nil {
+		a = overlay.Local(l)
+	}
+	k.outer[index] = a
+	return a
+}
+
+// forgetDevices makes the kernel be asked anew what its devices are.
+func (k kernel) forgetDevices() { clear(k.outer) }
 
 // noRoute has what the kernel answers for no route and for routes of type
 // unreachable, prohibit and blackhole.

@@ -130,14 +130,7 @@ func (b *builder) devices(n *spec.Node) error {
 				return err
 			}
 		case i.VXLAN != nil:
-			v := link.VXLAN{
-				Name: name, ID: i.VXLAN.ID, Port: i.VXLAN.Port, MTU: i.MTU, MAC: mac(spec.Endpoint{Node: n.Name, Interface: name}),
-				Local: i.VXLAN.Local, Remotes: i.VXLAN.Remotes,
-			}
-			if v.Port == 0 {
-				v.Port = 4789
-			}
-			if err := link.AddVXLAN(ns, v); err != nil {
+			if err := b.vxlan(spec.Endpoint{Node: n.Name, Interface: name}, i); err != nil {
 				return err
 			}
 		}
@@ -145,6 +138,33 @@ func (b *builder) devices(n *spec.Node) error {
 			if err := link.SetMTU(ns, name, i.MTU); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+func (b *builder) vxlan(e spec.Endpoint, i *spec.Interface) error {
+	v := link.VXLAN{
+		Name: e.Interface, ID: i.VXLAN.ID, Port: i.VXLAN.Port, MTU: i.MTU, MAC: mac(e),
+		Local: i.VXLAN.Local, Remotes: i.VXLAN.Remotes, Static: i.VXLAN.Static,
+	}
+	if v.Port == 0 {
+		v.Port = 4789
+	}
+	if err := link.AddVXLAN(b.ns[e.Node], v); err != nil {
+		return err
+	}
+	if !v.Static {
+		return nil
+	}
+	for _, local := range v.Remotes {
+		end, _ := b.page.Overlay(v.ID, local) // the page was checked
+		r := link.Remote{Local: local, MAC: mac(end)}
+		for _, p := range b.page.Nodes[end.Node].Interfaces[end.Interface].Addresses {
+			r.Addresses = append(r.Addresses, p.Addr())
+		}
+		if err := link.AddRemote(b.ns[e.Node], v.Name, r); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -213,6 +233,13 @@ func (b *builder) rules(ctx context.Context, progress func(string, ...any)) erro
 	for _, name := range k.Nodes {
 		rules := kubeproxy.Rules(k.Services, k.ClusterCIDR, b.page.LocalTo(name))
 		if err := kubeproxy.Apply(ctx, b.ns[name], rules); err != nil {
+			return err
+		}
+		pods := b.page.PodNetwork(name)
+		if !k.Flannel || !pods.IsValid() {
+			continue
+		}
+		if err := kubeproxy.Add(ctx, b.ns[name], kubeproxy.FlannelRules(k.ClusterCIDR, pods)); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,16 @@ import (
 // filter and nat tables hold. It needs iptables-restore, the one tool of the
 // machine that a topology cannot do without.
 func Apply(ctx context.Context, ns *netns.NetNS, rules string) error {
-	cmd := exec.CommandContext(ctx, "iptables-restore")
+	return restore(ctx, ns, rules)
+}
+
+// Add is Apply that leaves what is there.
+func Add(ctx context.Context, ns *netns.NetNS, rules string) error {
+	return restore(ctx, ns, rules, "--noflush")
+}
+
+func restore(ctx context.Context, ns *netns.NetNS, rules string, flags ...string) error {
+	cmd := exec.CommandContext(ctx, "iptables-restore", flags...)
 	cmd.Stdin = strings.NewReader(rules)
 	var errout bytes.Buffer
 	cmd.Stderr = &errout
@@ -23,7 +32,7 @@ func Apply(ctx context.Context, ns *netns.NetNS, rules string) error {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		return fmt.Errorf("load kube-proxy rules into %s: %w: %s", ns.Name(), err, strings.TrimSpace(errout.String()))
+		return fmt.Errorf("load rules into %s: %w: %s", ns.Name(), err, strings.TrimSpace(errout.String()))
 	}
 	return nil
 }

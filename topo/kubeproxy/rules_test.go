@@ -93,3 +93,15 @@ func TestNodePortsComeLast(t *testing.T) {
 		t.Errorf("KUBE-NODEPORTS is not the last of KUBE-SERVICES:\n%s", got)
 	}
 }
+
+// A connection that comes for a pod of the node keeps its source, wherever it
+// is from; all that leaves the pods' range gets the node's address.
+func TestFlannelRules(t *testing.T) {
+	got := FlannelRules(cidr, netip.MustParsePrefix("10.42.1.1/24"))
+	kept := strings.Index(got, `-A FLANNEL-POSTRTG ! -s 10.42.0.0/16 -d 10.42.1.0/24 -m comment --comment "flanneld masq" -j RETURN`)
+	masqueraded := strings.Index(got, `-A FLANNEL-POSTRTG -s 10.42.0.0/16 ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE`)
+	foreign := strings.Index(got, `-A FLANNEL-POSTRTG ! -s 10.42.0.0/16 -d 10.42.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE`)
+	if kept < 0 || masqueraded < kept || foreign < kept {
+		t.Errorf("rules at %d, %d, %d of\n%s", kept, masqueraded, foreign, got)
+	}
+}

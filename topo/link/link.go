@@ -72,22 +72,28 @@ type VXLAN struct {
 	MAC     net.HardwareAddr
 	Local   netip.Addr
 	Remotes []netip.Addr
+	// Static devices neither flood to Remotes nor learn: AddRemote tells them.
+	Static bool
 }
 
 // AddVXLAN makes a VXLAN device (RFC 7348) that floods unknown, broadcast and
-// multicast frames to v.Remotes and learns from what comes back.
+// multicast frames to v.Remotes and learns from what comes back, unless it is
+// static.
 func AddVXLAN(ns *netns.NetNS, v VXLAN) error {
 	return with(ns, func(h *netlink.Handle) error {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU, attrs.HardwareAddr = v.Name, v.MTU, v.MAC
 		dev := &netlink.Vxlan{
-			LinkAttrs: attrs, VxlanId: v.ID, Port: v.Port, Learning: true,
+			LinkAttrs: attrs, VxlanId: v.ID, Port: v.Port, Learning: !v.Static,
 			SrcAddr: v.Local.AsSlice(),
 		}
 		if err := h.LinkAdd(dev); err != nil {
 			return fmt.Errorf("add vxlan %s:%s: %w", ns.Name(), v.Name, err)
 		}
 		for _, r := range v.Remotes {
+			if v.Static {
+				break
+			}
 			err := h.NeighAppend(&netlink.Neigh{
 				LinkIndex: dev.Index, Family: unix.AF_BRIDGE, Flags: netlink.NTF_SELF,
 				State: netlink.NUD_PERMANENT, IP: r.AsSlice(), HardwareAddr: make(net.HardwareAddr, 6),
@@ -97,6 +103,33 @@ func AddVXLAN(ns *netns.NetNS, v VXLAN) error {
 			}
 		}
 		return up(h, ns, v.Name)
+	})
+}
+
+// Remote is the other end of a static VXLAN as flanneld knows it.
+type Remote struct {
+	// Local is its underlay address, MAC its device's own.
+	Local netip.Addr
+	MAC   net.HardwareAddr
+	// Addresses are those that routes name as next hops.
+	Addresses []netip.Addr
+}
+
+// AddRemote tells a static VXLAN of a remote: a permanent neighbour for each
+// address, and where frames to it go.
+func AddRemote(ns *netns.NetNS, name string, r Remote) error {
+	return change(ns, name, "add remote "+r.Local.String()+" to", func(h *netlink.Handle, l netlink.Link) error {
+		err := h.NeighSet(&netlink.Neigh{
+			LinkIndex: l.Attrs().Index, Family: unix.AF_BRIDGE, Flags: netlink.NTF_SELF,
+			State: netlink.NUD_PERMANENT, IP: r.Local.AsSlice(), HardwareAddr: r.MAC,
+		})
+		for _, a := range r.Addresses {
+			err = errors.Join(err, h.NeighSet(&netlink.Neigh{
+				LinkIndex: l.Attrs().Index, Family: unix.AF_INET, State: netlink.NUD_PERMANENT,
+				IP: a.AsSlice(), HardwareAddr: r.MAC,
+			}))
+		}
+		return err
 	})
 }
 

@@ -111,7 +111,8 @@ type Interface struct {
 	VXLAN *VXLAN `yaml:"vxlan"`
 }
 
-// VXLAN is an overlay device that floods to a fixed set of other nodes.
+// VXLAN is an overlay device that reaches a fixed set of other nodes: it floods
+// and learns, or with Static knows each by heart, as flannel has it.
 type VXLAN struct {
 	// ID is the VXLAN network identifier, 1 to 2^24-1.
 	ID int `yaml:"id"`
@@ -120,6 +121,10 @@ type VXLAN struct {
 	// Local is this node's, Remotes are the other nodes' underlay addresses.
 	Local   netip.Addr   `yaml:"local"`
 	Remotes []netip.Addr `yaml:"remotes"`
+	// Static neither floods nor learns: neighbours and forwarding entries of
+	// the remotes are permanent. Each remote is the Local of another node's
+	// VXLAN of the same ID.
+	Static bool `yaml:"static"`
 }
 
 // Route is one entry of a node's main table.
@@ -217,6 +222,9 @@ type KubeProxy struct {
 	// ClusterCIDR is the range that pods have their addresses from.
 	ClusterCIDR netip.Prefix `yaml:"clusterCIDR"`
 	Services    []Service    `yaml:"services"`
+	// Flannel adds the rules of flanneld, which masquerades what leaves the
+	// range of the pods, on nodes that have a bridge with an address.
+	Flannel bool `yaml:"flannel"`
 }
 
 // Service is one port of a Kubernetes Service.
@@ -235,6 +243,28 @@ type Service struct {
 	Policy string `yaml:"policy"`
 	// Endpoints are pod addresses and ports.
 	Endpoints []netip.AddrPort `yaml:"endpoints"`
+}
+
+// Overlay finds the VXLAN with this ID and local address, and whose it is.
+func (p *Page) Overlay(id int, local netip.Addr) (end Endpoint, ok bool) {
+	for _, name := range p.Order {
+		for ifname, i := range p.Nodes[name].Interfaces {
+			if i.VXLAN != nil && i.VXLAN.ID == id && i.VXLAN.Local == local {
+				return Endpoint{Node: name, Interface: ifname}, true
+			}
+		}
+	}
+	return Endpoint{}, false
+}
+
+// PodNetwork is the network of the node's bridge, zero without one.
+func (p *Page) PodNetwork(node string) netip.Prefix {
+	for _, name := range p.Nodes[node].InterfaceNames() {
+		if i := p.Nodes[node].Interfaces[name]; i.Bridge != nil && len(i.Addresses) > 0 {
+			return i.Addresses[0].Masked()
+		}
+	}
+	return netip.Prefix{}
 }
 
 // LocalTo returns a function that tells whether a pod's address is on node:

@@ -127,6 +127,7 @@ func TestRefusals(t *testing.T) {
 		{"two conditions", "timeout: 3s", "tcp: 127.0.0.1:80", `ready: has 2 conditions`},
 		{"switch with an address", "  sw:\n    role: switch", "  sw:\n    role: switch\n    interfaces: {p1: {addresses: [192.0.2.77/24]}}", `a switch has ports only`},
 		{"rules on no node", "nodes: [worker]", "nodes: [walker]", `kubeProxy.nodes[0]: there is no node "walker"`},
+		{"static vxlan", "remotes: [192.0.2.11]}", "remotes: [192.0.2.11], static: true}", `no vxlan of id 1 has local 192.0.2.11`},
 		{"service port", "port: 80,", "port: 0,", `services[0].port: 0 is no port`},
 		{"service protocol", "protocol: tcp", "protocol: TCP", `unknown protocol "TCP", use tcp, udp or sctp`},
 		{"service policy", "policy: Local", "policy: local", `unknown policy "local", use Local or Cluster`},

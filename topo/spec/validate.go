@@ -190,6 +190,11 @@ func (c *checker) vxlan(at string, v *VXLAN) {
 	if !v.Local.IsValid() {
 		c.report(at+".local", "no address given")
 	}
+	for j, r := range v.Remotes {
+		if _, ok := c.page.Overlay(v.ID, r); v.Static && !ok {
+			c.report(fmt.Sprintf("%s.remotes[%d]", at, j), "no vxlan of id %d has local %s, and a static one has to know it", v.ID, r)
+		}
+	}
 }
 
 func (c *checker) route(at string, n *Node, r Route) {

@@ -1,0 +1,79 @@
+package overlay
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// notesName is the file that remembers settings beside the node's state.
+const notesName = "rp_filter.json"
+
+// notes are the settings as they were before the first change, by device.
+type notes struct {
+	path     string // "" keeps them in memory only
+	settings map[string]int
+}
+
+func openNotes(dir string) (*notes, error) {
+	n := &notes{settings: map[string]int{}}
+	if dir == "" {
+		return n, nil
+	}
+	n.path = filepath.Join(dir, notesName)
+	b, err := os.ReadFile(n.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return n, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &n.settings)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what reverse path filters were: %w; remove %s to forget it", err, n.path)
+	}
+	return n, nil
+}
+
+// add remembers a device's setting. The latest stands: a device that was made
+// anew, or set by somebody, has the setting that they gave it.
+func (n *notes) add(device string, own int) error {
+	if was, ok := n.settings[device]; ok && was == own {
+		return nil
+	}
+	n.settings[device] = own
+	if n.path == "" {
+		return nil
+	}
+	b, err := json.Marshal(n.settings)
+	if err == nil {
+		err = replace(n.path, b)
+	}
+	if err != nil {
+		delete(n.settings, device) // so that the next add writes it
+		return fmt.Errorf("remember reverse path filter of %s: %w", device, err)
+	}
+	return nil
+}
+
+// replace writes the file whole or not at all.
+func replace(path string, b []byte) error {
+	draft := path + ".new"
+	if err := os.WriteFile(draft, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(draft, path)
+}
+
+func (n *notes) remove() error {
+	n.settings = map[string]int{}
+	if n.path == "" {
+		return nil
+	}
+	if err := os.Remove(n.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget reverse path filters: %w", err)
+	}
+	return nil
+}

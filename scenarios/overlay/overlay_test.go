@@ -1,0 +1,63 @@
+package overlay
+
+import (
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/scenarios/harness"
+)
+
+var _ = Describe("Pods behind a VXLAN", func() {
+	for _, hook := range []string{"tc", "xdp"} {
+		Describe("on "+hook, Ordered, ContinueOnFailure, Label(hook), func() {
+			var l *lab
+			BeforeAll(func(ctx SpecContext) { l = up(ctx, harness.Options{Hook: hook}) })
+
+			for _, s := range []service{fullnat, onearm, direct} {
+				for _, p := range protocols {
+					It(fmt.Sprintf("answer: %s, %s", s.name, p), func(ctx SpecContext) {
+						Expect(l.ask(ctx, s, p)).To(BeEmpty())
+					})
+				}
+			}
+
+			It("control: on a worker whose filter stays strict their answers are lost", func(ctx SpecContext) {
+				for _, p := range []v1.Protocol{v1.TCP, v1.UDP} {
+					Expect(l.ask(ctx, filtered, p)).NotTo(BeEmpty())
+				}
+				Expect(l.filterOf("worker2")(ctx)).To(Equal("1"))
+			})
+		})
+	}
+})
+
+var _ = Describe("The reverse path filter of a worker's overlay", Ordered, func() {
+	var l *lab
+	BeforeAll(func(ctx SpecContext) { l = up(ctx, harness.Options{}) })
+
+	It("is loosened again when somebody makes it strict", func(ctx SpecContext) {
+		Expect(l.filterOf("worker1")(ctx)).To(Equal("2"))
+		_, err := l.Node("worker1").Run(ctx, "sysctl", "-w", "net/ipv4/conf/flannel.1/rp_filter=1")
+		Expect(err).NotTo(HaveOccurred())
+		harness.Soon(ctx, l.filterOf("worker1")).Should(Equal("2"))
+	})
+
+	It("stays loose while weir restarts, and is as it was after a drain", func(ctx SpecContext) {
+		weir := l.Node("worker1").Process("weir")
+		harness.Step("a crash changes nothing", func() {
+			Expect(weir.Kill(ctx)).To(Succeed())
+			Expect(l.filterOf("worker1")(ctx)).To(Equal("2"))
+			Expect(weir.Start(ctx)).To(Succeed())
+			harness.Holds(ctx, 300*time.Millisecond, l.filterOf("worker1")).Should(Equal("2"))
+		})
+		harness.Step("a drain restores it", func() {
+			_, err := l.Node("worker1").Run(ctx, "weirctl", "drain")
+			Expect(err).NotTo(HaveOccurred())
+			harness.Soon(ctx, l.filterOf("worker1")).Should(Equal("1"))
+		})
+	})
+})
