@@ -9,6 +9,7 @@
 #   bpf        what regenerates the BPF objects (they are committed: only a change of bpf/ needs this)
 #   lint       what lint.sh runs
 #   race       a C compiler, for the race detector
+#   kernels    qemu and what takes Debian's kernels apart
 set -euo pipefail
 # shellcheck source=ci/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -19,6 +20,8 @@ source ci/lib/apt.sh
 # shellcheck source=ci/lib/go.sh
 source ci/lib/go.sh
 
+readonly groups='build demo test e2e bpf lint race kernels'
+
 packages_of() {
 	case $1 in
 	build) echo ca-certificates git make && go_package ;;
@@ -28,11 +31,12 @@ packages_of() {
 	bpf) echo clang-19 llvm-19 libbpf-dev linux-libc-dev ;;
 	lint) echo clang-format-19 shellcheck ;;
 	race) echo gcc libc6-dev ;;
-	*) die "no group '$1'; the groups are build demo test e2e bpf lint race" ;;
+	kernels) echo qemu-system-x86 cpio kmod xz-utils ;;
+	*) die "no group '$1'; the groups are $groups" ;;
 	esac
 }
 
-[[ $# -gt 0 ]] || die "name a group: build demo test e2e bpf lint race"
+[[ $# -gt 0 ]] || die "name a group: $groups"
 wanted=()
 for group in build "$@"; do
 	names=$(packages_of "$group")

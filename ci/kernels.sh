@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# kernels.sh [6.1|6.12]...: boots Debian's kernels in qemu (emulated: no KVM is needed) and runs in each what depends on
+# the kernel: the verifier's judgement of both programs, the packet tables, attaching, pinning and adopting. Without an
+# argument it takes all. Kernels are kept in build/kernels.
+set -euo pipefail
+# shellcheck source=ci/lib/guard.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/guard.sh"
+hear_interrupts "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+# shellcheck source=ci/lib/say.sh
+source ci/lib/say.sh
+# shellcheck source=ci/lib/apt.sh
+source ci/lib/apt.sh
+
+# A machine that has not ended after that many minutes hangs.
+readonly minutes=12
+
+# meta SERIES: prints Debian's package that depends on the newest kernel of a series.
+meta() {
+	case $1 in
+	6.1) echo linux-image-cloud-amd64 ;;
+	6.12) echo linux-image-6.12-cloud-amd64 ;;
+	*) die "no series '$1'; the series are 6.1 6.12" ;;
+	esac
+}
+
+readonly modules=(veth vxlan bridge sch_ingress cls_bpf)
+
+# What is run: packages whose tests are about the kernel, not about our own Go.
+readonly tests=(bpf bpf/packettest dataplane dataplane/hook dataplane/loader dataplane/pin dataplane/maps dataplane/nexthop)
+
+readonly store=build/kernels
+
+# bring SERIES: downloads and unpacks the newest kernel of a series, and prints its folder.
+bring() {
+	local package file folder
+	package=$(newest "$(meta "$1")")
+	[[ -n $package ]] || die "apt knows no $(meta "$1"): add Debian's security archive to its sources and run apt-get update"
+	folder=$store/$package
+	if [[ ! -e $folder/complete ]]; then
+		rm -rf "$folder"
+		mkdir -p "$folder"
+		(cd "$folder" && apt-get -qq download "$package" 2>&1) >"$folder/log" || die "apt-get download $package failed: $(<"$folder/log")"
+		file=$(echo "$folder"/*.deb)
+		dpkg-deb -x "$file" "$folder"
+		rm "$file"
+		find "$folder" -name '*.ko.xz' -exec xz -d {} +
+		depmod -b "$folder" "$(release_of "$folder")"
+		touch "$folder/complete"
+	fi
+	echo "$folder"
+}
+
+# newest META: prints the package of a kernel that a meta package depends on; nothing where apt knows none.
+newest() { apt-cache depends "$1" 2>/dev/null | awk '/Depends: linux-image/ { print $2; exit }'; }
+
+# release_of FOLDER: the release of the one kernel in it, as uname -r says it.
+release_of() { basename "$1"/lib/modules/*; }
+
+# pack FOLDER: makes the initial RAM disk of a kernel, with modules and tests, as FOLDER/disk.
+pack() {
+	local folder=$1 root=$1/root module path
+	rm -rf "$root"
+	mkdir -p "$root/modules" "$root/tests"
+	for module in "${modules[@]}"; do
+		modprobe -d "$folder" -S "$(release_of "$folder")" --show-depends "$module"
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r path; do
+		cp "$path" "$root/modules/"
+		echo "/modules/$(basename "$path")"
+	done >"$root/modules/order"
+	cp build/kernels/kernelinit "$root/init"
+	for path in "${tests[@]}"; do
+		cp "$store/tests/${path//\//.}" "$root/tests/"
+		mkdir -p "$root/src/$path"
+		[[ ! -d $path/testdata ]] || cp -r "$path/testdata" "$root/src/$path/"
+		echo "$(go list "./$path") /src/$path /tests/${path//\//.}"
+	done >"$root/tests/list"
+	(cd "$root" && find . | cpio --quiet -o -H newc) >"$folder/disk"
+	rm -rf "$root"
+}
+
+build() {
+	local path
+	mkdir -p "$store/tests"
+	go build -o "$store/kernelinit" ./ci/kernelinit
+	for path in "${tests[@]}"; do
+		go test -c -o "$store/tests/${path//\//.}" "./$path"
+	done
+}
+
+# boot FOLDER: runs the machine; its console goes to FOLDER/console, what the tests say to FOLDER/results.
+# shellcheck disable=SC2317 # guarded calls it
+boot() {
+	rm -f "$1/results"
+	timeout "${minutes}m" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -nodefaults -no-reboot \
+		-display none -serial "file:$1/console" -serial "file:$1/results" \
+		-kernel "$1/boot/vmlinuz-$(release_of "$1")" -initrd "$1/disk" -append 'console=ttyS0 quiet panic=-1' </dev/null
+}
+
+# events FOLDER: prints the results as go test -json does.
+events() {
+	local path
+	for path in "${tests[@]}"; do
+		path=$(go list "./$path")
+		awk -v path="$path" '
+			$1 " " $2 == "kernelinit: end" { if (shown) exit }
+			shown { print }
+			$1 " " $2 " " $3 == "kernelinit: begin " path { shown = 1 }' "$1/results" | go tool test2json -p "$path"
+	done
+}
+
+# try SERIES: boots one kernel. Its tests' own lines are shown by testlog, as everywhere.
+try() {
+	local folder began=$SECONDS status=0
+	folder=$(bring "$1")
+	pack "$folder"
+	say "booting Linux $(release_of "$folder")"
+	guarded boot "$folder" || status=$?
+	if [[ $status -ne 0 ]] || ! grep -q '^kernelinit: done$' "$folder/results"; then
+		tail -n 40 "$folder/console" "$folder/results" >&2 || true
+		say "Linux $(release_of "$folder") did not come to an end (status $status, 124: $minutes minutes are over); its console is in $folder/console"
+		return 1
+	fi
+	events "$folder" | build/tools/testlog || status=1
+	if grep -E '^kernelinit: end [^ ]+ [^0]' "$folder/results"; then status=1; fi
+	say "Linux $(release_of "$folder"): $([[ $status -eq 0 ]] && echo passed || echo FAILED), $((SECONDS - began)) s"
+	return "$status"
+}
+
+[[ $(dpkg --print-architecture) == amd64 ]] || die "the emulated machines are amd64 only; run this on one"
+ci/setup.sh kernels
+wanted=("$@")
+[[ $# -gt 0 ]] || wanted=(6.1 6.12)
+for name in "${wanted[@]}"; do
+	known=$(meta "$name")
+done
+# A machine that lacked no package may have no package lists either.
+[[ -n $(newest "$known") ]] || run_apt update || die "the package lists could not be updated (apt's words are above)"
+mkdir -p build/tools
+go build -o build/tools/testlog ./ci/testlog
+build
+failed=0
+for name in "${wanted[@]}"; do
+	[[ -z $guard_interrupted ]] || exit 130
+	try "$name" || failed=1
+done
+exit "$failed"
