@@ -33,29 +33,31 @@ func TestCountersFitTheMap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rows := spec.Maps[MapCounters].MaxEntries; rows != 2*MaxCounters {
-		t.Fatalf("the map has %d counters, Go expects %d for each of two hooks", rows, MaxCounters)
+	if rows, hooks := spec.Maps[MapCounters].MaxEntries, len(Hooks()); rows != uint32(hooks*MaxCounters) || Hook(hooks) != tcHookHOOK_END {
+		t.Fatalf("the map has %d counters, Go expects %d for each of %d hooks", rows, MaxCounters, hooks)
 	}
 }
 
-// Both objects must agree on every shared map, or the second cannot be loaded
+// All objects must agree on every shared map, or the others cannot be loaded
 // over the maps of the first.
 func TestObjectsShareTheirMaps(t *testing.T) {
 	tc, err := LoadTC()
 	if err != nil {
 		t.Fatal(err)
 	}
-	xdp, err := LoadXDP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range MapNames() {
-		a, b := tc.Maps[name], xdp.Maps[name]
-		if a == nil || b == nil {
-			t.Errorf("map %s is missing in an object", name)
-		} else if a.Type != b.Type || a.KeySize != b.KeySize || a.ValueSize != b.ValueSize ||
-			a.MaxEntries != b.MaxEntries || a.Flags != b.Flags {
-			t.Errorf("map %s differs: %v and %v", name, a, b)
+	for object, load := range map[string]func() (*ebpf.CollectionSpec, error){"xdp": LoadXDP, "egress": LoadEgress} {
+		other, err := load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range MapNames() {
+			a, b := tc.Maps[name], other.Maps[name]
+			if a == nil || b == nil {
+				t.Errorf("map %s is missing in an object", name)
+			} else if a.Type != b.Type || a.KeySize != b.KeySize || a.ValueSize != b.ValueSize ||
+				a.MaxEntries != b.MaxEntries || a.Flags != b.Flags {
+				t.Errorf("%s: map %s differs: %v and %v", object, name, a, b)
+			}
 		}
 	}
 }

@@ -11,22 +11,28 @@ import (
 // Hook is where a program runs; each has counters of its own.
 type Hook = tcHook
 
-// The hooks.
+// The hooks: XDP and TC at ingress, TC at egress.
 const (
-	HookXDP = tcHookHOOK_XDP
-	HookTC  = tcHookHOOK_TC
+	HookXDP    = tcHookHOOK_XDP
+	HookTC     = tcHookHOOK_TC
+	HookEgress = tcHookHOOK_EGRESS
 )
 
-// String returns "xdp" or "tc".
+// String returns "xdp", "tc" or "egress".
 func (h tcHook) String() string {
 	switch h {
 	case HookXDP:
 		return "xdp"
 	case HookTC:
 		return "tc"
+	case HookEgress:
+		return "egress"
 	}
 	return fmt.Sprintf("hook %d", uint32(h))
 }
+
+// Hooks returns all hooks in ascending order.
+func Hooks() []Hook { return []Hook{HookXDP, HookTC, HookEgress} }
 
 // Counter is what became of a packet (lib/counters.h). For each hook
 // in = forwarded + passed + the sum of all drop reasons.

@@ -4,13 +4,14 @@ import "github.com/cilium/ebpf"
 
 // Names of the programs in their objects.
 const (
-	ProgramTC    = tcProgWeirTc    // object TC: SEC("tc"), ingress
-	ProgramClock = tcProgReadClock // object TC: SEC("syscall"), argument Clock
-	ProgramXDP   = xdpProgWeirXdp  // object XDP: SEC("xdp.frags")
+	ProgramTC     = tcProgWeirTc         // object TC: SEC("tc"), ingress
+	ProgramClock  = tcProgReadClock      // object TC: SEC("syscall"), argument Clock
+	ProgramXDP    = xdpProgWeirXdp       // object XDP: SEC("xdp.frags")
+	ProgramEgress = egressProgWeirEgress // object egress: SEC("tc"), egress
 )
 
-// Names of the maps. Both objects have them all; load the second object with
-// the maps of the first as ebpf.CollectionOptions.MapReplacements.
+// Names of the maps. All objects have them; load the other objects with the
+// maps of the first as ebpf.CollectionOptions.MapReplacements.
 const (
 	MapVIPs     = tcMapVips
 	MapServices = tcMapServices
@@ -25,7 +26,7 @@ const (
 	MapConfig   = tcMapConfig
 )
 
-// MapNames returns the names of the maps that both objects share.
+// MapNames returns the names of the maps that all objects share.
 func MapNames() []string {
 	return []string{
 		MapVIPs, MapServices, MapSlots, MapBackends, MapRRNext, MapNexthops,
@@ -40,3 +41,6 @@ func LoadTC() (*ebpf.CollectionSpec, error) { return loadTc() }
 // BPF_F_XDP_HAS_FRAGS (Linux 5.18, and drivers that can); where attaching fails
 // for it, clear the flag and load again: only jumbo frames are lost.
 func LoadXDP() (*ebpf.CollectionSpec, error) { return loadXdp() }
+
+// LoadEgress parses the object with the egress program.
+func LoadEgress() (*ebpf.CollectionSpec, error) { return loadEgress() }

@@ -7,10 +7,10 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// The kernel's verifier takes both objects; what it had to look at is logged, so
+// The kernel's verifier takes all objects; what it had to look at is logged, so
 // that growth is seen.
-func TestVerifierAcceptsBothObjects(t *testing.T) {
-	for name, load := range map[string]func() (*ebpf.CollectionSpec, error){"tc": LoadTC, "xdp": LoadXDP} {
+func TestVerifierAcceptsAllObjects(t *testing.T) {
+	for name, load := range map[string]func() (*ebpf.CollectionSpec, error){"tc": LoadTC, "xdp": LoadXDP, "egress": LoadEgress} {
 		spec, err := load()
 		if err != nil {
 			t.Fatal(err)

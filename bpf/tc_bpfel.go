@@ -22,6 +22,13 @@ type tcBackend struct {
 	Service  uint32
 }
 
+type tcBackendFlags uint32
+
+const (
+	tcBackendFlagsBACKEND_LOCAL tcBackendFlags = 1
+	tcBackendFlagsBACKEND_LB    tcBackendFlags = 2
+)
+
 type tcClock struct {
 	_           structs.HostLayout
 	Jiffies     uint64
@@ -76,6 +83,7 @@ type tcDeviceFlags uint32
 const (
 	tcDeviceFlagsDEVICE_XDP_TX   tcDeviceFlags = 1
 	tcDeviceFlagsDEVICE_REDIRECT tcDeviceFlags = 2
+	tcDeviceFlagsDEVICE_EGRESS   tcDeviceFlags = 4
 )
 
 type tcFlow struct {
@@ -102,6 +110,8 @@ const (
 	tcFlowFlagsFLOW_REPLY    tcFlowFlags = 1
 	tcFlowFlagsFLOW_SEEN_FIN tcFlowFlags = 2
 	tcFlowFlagsFLOW_TAKEN    tcFlowFlags = 4
+	tcFlowFlagsFLOW_UP       tcFlowFlags = 8
+	tcFlowFlagsFLOW_PAIR_UP  tcFlowFlags = 16
 )
 
 type tcFlowKey struct {
@@ -125,8 +135,10 @@ const (
 type tcHook uint32
 
 const (
-	tcHookHOOK_XDP tcHook = 0
-	tcHookHOOK_TC  tcHook = 1
+	tcHookHOOK_XDP    tcHook = 0
+	tcHookHOOK_TC     tcHook = 1
+	tcHookHOOK_EGRESS tcHook = 2
+	tcHookHOOK_END    tcHook = 3
 )
 
 type tcNexthop struct {
@@ -210,6 +222,7 @@ const (
 	tcMapVips                = "vips"
 	tcProgReadClock          = "read_clock"
 	tcProgWeirTc             = "weir_tc"
+	tcVarBackendFlagsEnd     = "backend_flags_end"
 	tcVarCounterEnd          = "counter_end"
 	tcVarDeviceFlagsEnd      = "device_flags_end"
 	tcVarFlowFlagsEnd        = "flow_flags_end"
@@ -288,6 +301,7 @@ type tcMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcVariableSpecs struct {
+	BackendFlagsEnd     *ebpf.VariableSpec `ebpf:"backend_flags_end"`
 	CounterEnd          *ebpf.VariableSpec `ebpf:"counter_end"`
 	DeviceFlagsEnd      *ebpf.VariableSpec `ebpf:"device_flags_end"`
 	FlowFlagsEnd        *ebpf.VariableSpec `ebpf:"flow_flags_end"`
@@ -352,6 +366,7 @@ func (m *tcMaps) Close() error {
 //
 // It can be passed to loadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcVariables struct {
+	BackendFlagsEnd     *ebpf.Variable `ebpf:"backend_flags_end"`
 	CounterEnd          *ebpf.Variable `ebpf:"counter_end"`
 	DeviceFlagsEnd      *ebpf.Variable `ebpf:"device_flags_end"`
 	FlowFlagsEnd        *ebpf.Variable `ebpf:"flow_flags_end"`

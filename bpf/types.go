@@ -38,6 +38,8 @@ const (
 	FlowReply   = uint8(tcFlowFlagsFLOW_REPLY)
 	FlowSeenFIN = uint8(tcFlowFlagsFLOW_SEEN_FIN)
 	FlowTaken   = uint8(tcFlowFlagsFLOW_TAKEN)
+	FlowUp      = uint8(tcFlowFlagsFLOW_UP)
+	FlowPairUp  = uint8(tcFlowFlagsFLOW_PAIR_UP)
 )
 
 // VIPActive is a bit of VIP.Flags.
@@ -48,6 +50,12 @@ const (
 	ModeDefault = uint8(tcServiceModeMODE_DEFAULT)
 	ModeOnearm  = uint8(tcServiceModeMODE_ONEARM)
 	ModeFullnat = uint8(tcServiceModeMODE_FULLNAT)
+)
+
+// Bits of Backend.Flags.
+const (
+	BackendLocal = uint16(tcBackendFlagsBACKEND_LOCAL)
+	BackendLB    = uint16(tcBackendFlagsBACKEND_LB)
 )
 
 // AlgorithmRR is a value of Service.Algorithm.
@@ -64,4 +72,5 @@ const (
 const (
 	DeviceXDPTx    = uint32(tcDeviceFlagsDEVICE_XDP_TX)
 	DeviceRedirect = uint32(tcDeviceFlagsDEVICE_REDIRECT)
+	DeviceEgress   = uint32(tcDeviceFlagsDEVICE_EGRESS)
 )

@@ -16,7 +16,7 @@ cp -r "$root/bpf" "$root/go.mod" "$root/go.sum" "$copy"
 (cd "$root" && go build -o "$copy/bin/bpf2go" github.com/cilium/ebpf/cmd/bpf2go)
 
 # Tables and sequences; races and random packets are for finding, not for these.
-tests='^Test(Modes|Shapes|WrongChecksums|Life|LifeSCTP|Ports|Passed|Dropped|Malformed|Echo|NextHops|Thousand.*|RoundRobin.*|Connection.*|NextHop.*|EveryChecksum|OffloadedPackets)$'
+tests='^Test(Modes|Shapes|WrongChecksums|Life|LifeSCTP|Ports|Passed|Dropped|Malformed|Echo|NextHops|Thousand.*|RoundRobin.*|Connection.*|NextHop.*|LocalBackends|AnswersToThisNode|Egress.*|Hairpin|EveryChecksum|OffloadedPackets)$'
 
 generate() {
 	(cd "$copy/bpf" && sed -n 's|^//go:generate go run github.com/cilium/ebpf/cmd/bpf2go ||p' gen.go |

@@ -108,7 +108,7 @@ type Flow struct {
 // Drop counts the packets that one reason ended: GET /v1/drops.
 type Drop struct {
 	Reason string `json:"reason"`
-	// Count since the maps were made, over all CPUs and both hooks.
+	// Count since the maps were made, over all CPUs and hooks.
 	Count uint64 `json:"count"`
 }
 

@@ -10,12 +10,14 @@
 
 enum hook {
 	HOOK_XDP = 0,
-	HOOK_TC = 1,
+	HOOK_TC = 1, /* ingress */
+	HOOK_EGRESS = 2,
+	HOOK_END,
 };
 
 enum counter {
 	COUNTER_IN = 0,
-	COUNTER_FORWARDED, /* rewritten and sent, or answered */
+	COUNTER_FORWARDED, /* rewritten and sent or handed to the kernel, or answered */
 	COUNTER_PASSED,	   /* untouched: to TC after XDP, to the kernel after TC */
 	DROP_NO_SERVICE,   /* first packet to a port of a VIP that no service has */
 	DROP_NO_BACKEND,   /* the service has no backend now */
@@ -40,6 +42,7 @@ enum counter {
 	COUNTER_END,
 };
 
+_Static_assert(HOOK_END <= MAX_HOOKS, "the map has MAX_HOOKS rows");
 _Static_assert(COUNTER_END <= MAX_COUNTERS, "each hook has MAX_COUNTERS counters");
 
 /* No other CPU writes this element, and nothing that counts interrupts us. */

@@ -8,7 +8,7 @@
 #ifndef WEIR_LIB_CREATE_H
 #define WEIR_LIB_CREATE_H
 
-#include "lib/flow.h"
+#include "lib/local.h"
 #include "lib/service.h"
 
 /* The client's port and that many less one of the VIP's range are tried. At 90 %
@@ -223,46 +223,33 @@ __noinline enum reservation try_port(struct creation *shared, __u32 round)
 	return reservation;
 }
 
-static __always_inline __be32 source_address(const struct packet *packet,
-					     const struct service *service,
-					     const struct backend *backend)
-{
-	switch (service->mode) {
-	case MODE_FULLNAT:
-		return packet->key.daddr;
-	case MODE_ONEARM:
-		return backend->node_addr;
-	}
-	return packet->key.saddr;
-}
-
 /* Makes a flow for a first packet. COUNTER_FORWARDED: flows or flows_new has it
  * now; else why not.
  */
-static __noinline enum counter create(const struct packet *packet, const struct vip *vip,
-				      const struct service *service)
+static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
+				      const struct vip *vip, const struct service *service)
 {
-	bool fullnat = service->mode == MODE_FULLNAT;
 	struct creation creation = {
 		.key = packet->key,
 		.port_min = vip->port_min,
 		.port_max = vip->port_max,
 		.port_state = port_seed(&packet->key),
-		/* Only in fullnat do nodes share a source address, and so its ports. */
-		.keep_port = !fullnat || vip->flags & VIP_ACTIVE,
-		.share_with_vip = fullnat,
 	};
 	struct flow *flow = &creation.flow;
 	const struct backend *backend = service_choose(service, &flow->backend);
 
 	if (!backend)
 		return DROP_NO_BACKEND;
-	flow->saddr = source_address(packet, service, backend);
+	flow->saddr = source_address(ctx, packet, service, backend);
+	flow->flags = local_flags(backend);
 	flow->daddr = backend->addr;
 	flow->dport = backend->port;
 	flow->service = service->id;
 	if (!flow->saddr)
 		return DROP_NO_SOURCE;
+	/* Nodes share the VIP as a source address, and so its ports. */
+	creation.share_with_vip = flow->saddr == packet->key.daddr;
+	creation.keep_port = !creation.share_with_vip || vip->flags & VIP_ACTIVE;
 	flow->csum_addr = csum_normal(csum_delta32(packet->key.saddr, flow->saddr) +
 				      csum_delta32(packet->key.daddr, flow->daddr));
 

@@ -8,14 +8,15 @@
 #include "lib/counters.h"
 #include "lib/types.h"
 
-const enum hook hook_end = HOOK_TC;
+const enum hook hook_end = HOOK_END;
 const enum counter counter_end = COUNTER_END;
 const enum flow_state flow_state_end = FLOW_CLOSING;
-const enum flow_flags flow_flags_end = FLOW_TAKEN;
+const enum flow_flags flow_flags_end = FLOW_PAIR_UP;
 const enum vip_flags vip_flags_end = VIP_ACTIVE;
 const enum service_mode service_mode_end = MODE_FULLNAT;
 const enum service_algorithm service_algorithm_end = ALGORITHM_RR;
+const enum backend_flags backend_flags_end = BACKEND_LB;
 const enum nexthop_flags nexthop_flags_end = NEXTHOP_REDIRECT;
-const enum device_flags device_flags_end = DEVICE_REDIRECT;
+const enum device_flags device_flags_end = DEVICE_EGRESS;
 
 #endif /* WEIR_LIB_ENUMS_H */

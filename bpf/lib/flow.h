@@ -31,6 +31,18 @@ static __always_inline bool flow_is_pair_of(const struct flow_key *key, const st
 	       pair->dport == key->sport && pair->sport == key->dport;
 }
 
+/* Flags of the other direction's fresh entry. */
+static __always_inline __u8 flow_turn_flags(__u8 flags)
+{
+	__u8 turned = ~flags & FLOW_REPLY;
+
+	if (flags & FLOW_UP)
+		turned |= FLOW_PAIR_UP;
+	if (flags & FLOW_PAIR_UP)
+		turned |= FLOW_UP;
+	return turned;
+}
+
 /* The entry for the other direction, made of this one alone. */
 static __always_inline void flow_reverse(const struct flow_key *key, const struct flow *flow,
 					 struct flow *reverse)
@@ -44,7 +56,7 @@ static __always_inline void flow_reverse(const struct flow_key *key, const struc
 		.csum_port = ~flow->csum_port,
 		.backend = flow->backend,
 		.state = flow->state,
-		.flags = (flow->flags & FLOW_REPLY) ^ FLOW_REPLY,
+		.flags = flow_turn_flags(flow->flags),
 		.service = flow->service,
 		.last_seen = flow->last_seen,
 	};

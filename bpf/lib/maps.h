@@ -16,6 +16,7 @@
 #define MAX_NEXTHOPS 4096
 #define MAX_DEVICES  1024
 #define MAX_COUNTERS 64 /* for each hook */
+#define MAX_HOOKS    3
 
 /* VIP -> flags and source ports. Written by Go. */
 struct {
@@ -101,7 +102,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
 	__type(value, __u64);
-	__uint(max_entries, 2 * MAX_COUNTERS);
+	__uint(max_entries, MAX_HOOKS *MAX_COUNTERS);
 } counters SEC(".maps");
 
 /* One element, read by BPF. Written by Go. */

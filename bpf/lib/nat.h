@@ -19,12 +19,19 @@ static __always_inline void rewrite_ethernet(void *data, const struct nexthop *h
 	to[2] = from[2];
 }
 
-static __always_inline void rewrite_ip(struct iphdr *ip, const struct flow *flow)
+/* hop is NULL, or the packet starts here: the kernel sees to the TTL. */
+static __always_inline void rewrite_ip(struct iphdr *ip, const struct flow *flow,
+				       const struct nexthop *hop)
 {
+	__u32 delta = flow->csum_addr;
+
 	ip->saddr = flow->saddr;
 	ip->daddr = flow->daddr;
-	ip->ttl--;
-	ip->check = csum_apply(ip->check, (__u32)flow->csum_addr + TTL_DELTA);
+	if (hop && !ctx_starts_here()) {
+		ip->ttl--;
+		delta += TTL_DELTA;
+	}
+	ip->check = csum_apply(ip->check, delta);
 }
 
 /* SCTP has no pseudo-header: its CRC follows the ports alone. */
@@ -37,8 +44,9 @@ static __always_inline void rewrite_sctp(struct sctphdr *sctp, const struct pack
 		sctp->crc ^= crc32c_advance(old_ports ^ new_ports, words);
 }
 
-/* Rewrites addresses, ports, checksums, TTL and, if hop has them, MACs. False:
- * the headers that parse has seen are gone, which cannot be.
+/* Rewrites addresses, ports, checksums, TTL and, if hop has them, MACs. Without
+ * hop the kernel takes the packet where it goes. False: the headers that parse has
+ * seen are gone, which cannot be.
  */
 static __always_inline bool rewrite(ctx_t *ctx, const struct packet *packet,
 				    const struct flow *flow, const struct nexthop *hop)
@@ -51,9 +59,9 @@ static __always_inline bool rewrite(ctx_t *ctx, const struct packet *packet,
 
 	if (data + ETH_HLEN + sizeof(struct iphdr) > end || l4 + sizeof(struct udphdr) > end)
 		return false;
-	if (hop->flags & NEXTHOP_VALID)
+	if (hop && hop->flags & NEXTHOP_VALID)
 		rewrite_ethernet(data, hop);
-	rewrite_ip(data + ETH_HLEN, flow);
+	rewrite_ip(data + ETH_HLEN, flow, hop);
 	switch (packet->key.proto) {
 	case IPPROTO_TCP:
 		if (l4 + sizeof(struct tcphdr) > end)

@@ -18,16 +18,33 @@ static __always_inline int finish(enum counter verdict)
 	return verdict == COUNTER_PASSED ? CTX_PASS : CTX_DROP;
 }
 
+/* Rewrites a packet of flow and leaves it to the kernel (is_delivered). */
+static __noinline int deliver(ctx_t *ctx, const struct packet *packet, struct flow *flow)
+{
+	if (!ctx_may_deliver())
+		return finish(COUNTER_PASSED);
+	if (unlikely(packet->signals & SIGNAL_ADDRESSES) && !hide_addresses(ctx, packet))
+		return finish(DROP_MALFORMED);
+	if (!rewrite(ctx, packet, flow, NULL))
+		return finish(DROP_INTERNAL);
+	flow_touch(flow, packet->length);
+	count(HOOK, COUNTER_FORWARDED);
+	return ctx_deliver(ctx, flow);
+}
+
 /* Rewrites a packet of flow and sends it. XDP leaves packets to TC, untouched,
  * that it must not transmit itself.
  */
 static __noinline int forward(ctx_t *ctx, const struct packet *packet, struct flow *flow)
 {
-	const struct nexthop *hop = nexthop_cached(flow);
+	const struct nexthop *hop;
 	struct route route = {};
 
-	if (packet->ttl <= 1)
+	if (unlikely(is_delivered(packet, flow)))
+		return deliver(ctx, packet, flow);
+	if (!ctx_starts_here() && packet->ttl <= 1)
 		return finish(DROP_TTL_EXCEEDED);
+	hop = nexthop_cached(flow);
 	if (!hop) {
 		enum counter verdict = nexthop_resolve(ctx, packet, flow, &route);
 
@@ -56,9 +73,13 @@ static __always_inline bool is_unicast(__be32 addr)
 	return first && first != 127 && first < 224;
 }
 
-/* A VIP is nobody's own address: what claims to come from one is forged. */
+/* A VIP is nobody's own address: what claims to come from one, and from outside, is
+ * forged.
+ */
 static __always_inline bool is_spoofed(const struct packet *packet)
 {
+	if (ctx_starts_here())
+		return false;
 	return !is_unicast(packet->key.saddr) || bpf_map_lookup_elem(&vips, &packet->key.saddr);
 }
 
@@ -109,9 +130,9 @@ static __noinline enum counter admit(ctx_t *ctx, const struct packet *packet)
 	service = service_find(key->daddr, key->dport, key->proto);
 	if (!service)
 		return DROP_NO_SERVICE;
-	if (packet->ttl <= 1)
+	if (!ctx_starts_here() && packet->ttl <= 1)
 		return DROP_TTL_EXCEEDED;
-	return create(packet, vip, service);
+	return create(ctx, packet, vip, service);
 }
 
 /* A client opens a connection anew whose last one is over: forget that one, so

@@ -1,65 +1,18 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* The context of a TC ingress program, by the names that lib/xdp.h has too. */
+/* The context of the TC ingress program, by the names that lib/xdp.h has too. */
 #ifndef WEIR_LIB_TC_H
 #define WEIR_LIB_TC_H
 
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <linux/pkt_cls.h>
 
-#include "lib/counters.h"
-#include "lib/csum.h"
+#include "lib/skb.h"
 
-/* A macro, no typedef: the verifier finds the context of a global function by name. */
-#define ctx_t struct __sk_buff
+#define HOOK HOOK_TC
 
-#define HOOK	 HOOK_TC
-#define CTX_PASS TC_ACT_OK
-#define CTX_DROP TC_ACT_SHOT
-
-#define AF_INET 2
-
-static __always_inline void *ctx_data(const ctx_t *ctx)
+/* Packets of this hook come from outside. */
+static __always_inline bool ctx_starts_here(void)
 {
-	return (void *)(long)ctx->data;
-}
-
-static __always_inline void *ctx_data_end(const ctx_t *ctx)
-{
-	return (void *)(long)ctx->data_end;
-}
-
-/* Length of the whole frame, of all segments of a GSO packet, in bytes. */
-static __always_inline __u64 ctx_length(ctx_t *ctx, __u64 enough)
-{
-	return ctx->len;
-}
-
-static __always_inline __u32 ctx_ifindex(const ctx_t *ctx)
-{
-	return ctx->ifindex;
-}
-
-/* Copy bytes out of and into the frame, wherever they lie. 0: done. */
-static __always_inline long ctx_load(ctx_t *ctx, __u32 offset, void *to, __u32 length)
-{
-	return bpf_skb_load_bytes(ctx, offset, to, length);
-}
-
-static __always_inline long ctx_store(ctx_t *ctx, __u32 offset, const void *from, __u32 length)
-{
-	return bpf_skb_store_bytes(ctx, offset, from, length, 0);
-}
-
-/* Makes the first length bytes, or all if they are fewer, linear. Pointers into
- * the packet must be loaded again after it.
- */
-static __always_inline void ctx_pull(ctx_t *ctx, __u32 length)
-{
-	__u32 linear = ctx->data_end - ctx->data;
-
-	if (linear < length && linear < ctx->len)
-		bpf_skb_pull_data(ctx, length < ctx->len ? length : ctx->len);
+	return false;
 }
 
 /* Frames that are not this device's own to route: of a VLAN, whose tag the
@@ -70,66 +23,21 @@ static __always_inline bool ctx_is_foreign(const ctx_t *ctx)
 	return ctx->vlan_present || ctx->pkt_type != PACKET_HOST;
 }
 
-static __always_inline bool ctx_is_to_other_station(const ctx_t *ctx)
-{
-	return false; /* ctx_is_foreign has seen to it */
-}
-
-static __always_inline __u32 ctx_gso_size(const ctx_t *ctx)
-{
-	return ctx->gso_size;
-}
-
-/* A sender on this machine leaves the CRC 0 for the device to fill in, and the
- * device then takes what it finds into the sum. A real CRC is 0 once in 2^32.
- */
-static __always_inline bool ctx_crc_is_pending(__le32 crc)
-{
-	return !crc;
-}
-
-/* Applies a flow's deltas to the checksum of TCP or UDP. The sum may be partial
- * (of the pseudo-header alone, the device adds the rest): only the helper knows,
- * and it needs addresses and ports apart. Pointers into the packet are void after
- * it. A UDP sum of 0 stays 0.
- */
-static __always_inline void ctx_fix_sum(ctx_t *ctx, __u16 *sum, __u32 offset, __u16 csum_addr,
-					__u16 csum_port, bool udp)
-{
-	__u64 flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
-
-	if (csum_addr)
-		bpf_l4_csum_replace(ctx, offset, 0, csum_addr, flags | BPF_F_PSEUDO_HDR);
-	if (csum_port)
-		bpf_l4_csum_replace(ctx, offset, 0, csum_port, flags);
-}
-
-static __always_inline bool ctx_may_send(const struct nexthop *hop)
-{
-	return true;
-}
-
-static __always_inline bool ctx_may_send_back(const ctx_t *ctx)
-{
-	return true;
-}
-
 static __always_inline int ctx_send_back(ctx_t *ctx)
 {
+	ctx->tc_index |= TC_INDEX_SENT;
 	return bpf_redirect(ctx->ifindex, 0);
 }
 
-/* Without a neighbour the kernel resolves one, and queues the packet meanwhile. */
 static __always_inline int ctx_send(ctx_t *ctx, const struct nexthop *hop, __be32 gateway)
 {
-	struct bpf_redir_neigh via = {
-		.nh_family = AF_INET,
-		.ipv4_nh = gateway,
-	};
+	return skb_send(ctx, hop, gateway);
+}
 
-	if (hop->flags & NEXTHOP_VALID)
-		return bpf_redirect(hop->ifindex, 0);
-	return bpf_redirect_neigh(hop->ifindex, &via, sizeof(via), 0);
+/* Up this node's stack, which does not know that the packet was another. */
+static __always_inline int ctx_deliver(ctx_t *ctx, const struct flow *flow)
+{
+	return TC_ACT_OK;
 }
 
 #endif /* WEIR_LIB_TC_H */

@@ -28,6 +28,8 @@ enum flow_flags {
 	FLOW_REPLY = 1 << 0,	/* from the backend to the client */
 	FLOW_SEEN_FIN = 1 << 1, /* this direction has closed */
 	FLOW_TAKEN = 1 << 2,	/* a CPU is replacing this entry; set by compare and swap */
+	FLOW_UP = 1 << 3,	/* this direction goes up the node's stack after the rewrite */
+	FLOW_PAIR_UP = 1 << 4,	/* the other direction does */
 };
 
 /* The complete rewrite for one direction: 16 + 48 bytes with its key, one
@@ -90,11 +92,19 @@ struct service {
 	__u16 flags;
 };
 
+enum backend_flags {
+	BACKEND_LOCAL = 1 << 0, /* on this node: packets for it go up the stack */
+	/* On another load balancer node, which has no route to the VIP: the source is
+	 * node_addr in fullnat too.
+	 */
+	BACKEND_LB = 1 << 1,
+};
+
 /* A backend's id is never reused while a flow names it. */
 struct backend {
 	__be32 addr;
 	__be16 port;
-	__u16 flags;
+	__u16 flags;	  /* enum backend_flags */
 	__be32 node_addr; /* this node's address towards the backend: source in onearm */
 	__u32 service;	  /* id of the service it belongs to */
 };
@@ -125,6 +135,7 @@ enum device_flags {
 	 * next ones, and a full ring stops the link. ndo_xdp_xmit wakes it.
 	 */
 	DEVICE_REDIRECT = 1 << 1,
+	DEVICE_EGRESS = 1 << 2, /* the egress program sees what leaves by it */
 };
 
 /* A network interface, by ifindex. */

@@ -58,6 +58,18 @@ static __always_inline void ctx_pull(ctx_t *ctx, __u32 length)
 {
 }
 
+/* Packets of this hook come from outside. */
+static __always_inline bool ctx_starts_here(void)
+{
+	return false;
+}
+
+/* What goes up the stack is TC's to rewrite. */
+static __always_inline bool ctx_may_deliver(void)
+{
+	return false;
+}
+
 /* Offloads and VLAN tags outside the frame are not known to XDP. */
 static __always_inline bool ctx_is_foreign(const ctx_t *ctx)
 {
@@ -130,6 +142,11 @@ static __always_inline int ctx_send_back(ctx_t *ctx)
 	if (device && device->flags & DEVICE_REDIRECT)
 		return bpf_redirect(ifindex, 0);
 	return XDP_TX;
+}
+
+static __always_inline int ctx_deliver(ctx_t *ctx, const struct flow *flow)
+{
+	return XDP_PASS;
 }
 
 /* The gateway is for TC alone: without a neighbour XDP never sends. */

@@ -24,6 +24,9 @@ var hosts = map[string]netip.Addr{
 	"b1":          netip.MustParseAddr("198.51.100.11"),
 	"b2":          netip.MustParseAddr("198.51.100.12"),
 	"b3":          netip.MustParseAddr("198.51.100.13"),
+	"lb2":         netip.MustParseAddr("198.51.100.2"),  // another load balancer node
+	"pod":         netip.MustParseAddr("10.42.0.5"),     // on this node
+	"aside":       netip.MustParseAddr("100.64.0.12"),   // a client behind slow0, which has no egress hook
 	"narrow":      netip.MustParseAddr("198.51.100.41"), // route with MTU 1400
 	"nowhere":     netip.MustParseAddr("198.51.100.99"), // no neighbour entry
 	"slow":        netip.MustParseAddr("100.64.0.11"),   // XDP may not transmit there
@@ -33,7 +36,7 @@ var hosts = map[string]netip.Addr{
 	"lost":        netip.MustParseAddr("10.99.0.1"), // no route
 }
 
-var neighbours = []string{"client", "client2", "gateway", "b1", "b2", "b3", "narrow", "slow"}
+var neighbours = []string{"client", "client2", "gateway", "b1", "b2", "b3", "narrow", "slow", "lb2", "aside"}
 
 // A nic is a device of the node.
 type nic struct {
@@ -46,8 +49,8 @@ type nic struct {
 }
 
 var nics = []*nic{
-	{name: "client0", prefix: netip.MustParsePrefix("192.0.2.1/24"), flags: bpf.DeviceXDPTx, number: 1},
-	{name: "server0", prefix: netip.MustParsePrefix("198.51.100.1/24"), flags: bpf.DeviceXDPTx, number: 2},
+	{name: "client0", prefix: netip.MustParsePrefix("192.0.2.1/24"), flags: bpf.DeviceXDPTx | bpf.DeviceEgress, number: 1},
+	{name: "server0", prefix: netip.MustParsePrefix("198.51.100.1/24"), flags: bpf.DeviceXDPTx | bpf.DeviceEgress, number: 2},
 	{name: "slow0", bare: true, prefix: netip.MustParsePrefix("100.64.0.1/24"), number: 3},
 }
 

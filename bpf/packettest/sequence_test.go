@@ -10,10 +10,19 @@ import (
 	"github.com/weir-lb/weir/bpf"
 )
 
-// hooks runs a test for XDP and for TC, each over the initial state.
+// hooks runs a test for XDP and for TC ingress, each over the initial state.
 func hooks(t *testing.T, test func(t *testing.T, w *world, hook bpf.Hook)) {
+	over(t, test, bpf.HookXDP, bpf.HookTC)
+}
+
+// everyHook runs a test for all hooks.
+func everyHook(t *testing.T, test func(t *testing.T, w *world, hook bpf.Hook)) {
+	over(t, test, bpf.Hooks()...)
+}
+
+func over(t *testing.T, test func(t *testing.T, w *world, hook bpf.Hook), hooks ...bpf.Hook) {
 	w := newWorld(t)
-	for _, hook := range []bpf.Hook{bpf.HookXDP, bpf.HookTC} {
+	for _, hook := range hooks {
 		t.Run(hook.String(), func(t *testing.T) {
 			if err := w.program(newState(), nil); err != nil {
 				t.Fatal(err)

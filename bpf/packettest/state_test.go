@@ -33,7 +33,11 @@ const (
 	fullnatTCP, fullnatUDP, fullnatSCTP = 80, 53, 9999
 	defaultTCP, defaultUDP, defaultSCTP = 81, 54, 9001
 	onearmTCP, onearmUDP, onearmSCTP    = 82, 55, 9002
+	localTCP, localUDP, localSCTP       = 70, 71, 72
 )
+
+// backendFlags are those of every backend at a host.
+var backendFlags = map[string]uint16{"lb": bpf.BackendLocal, "pod": bpf.BackendLocal, "lb2": bpf.BackendLB}
 
 func newState() *state {
 	s := &state{
@@ -60,6 +64,12 @@ func newState() *state {
 			{tcp, 91, bpf.ModeFullnat, []string{"lost:8080"}, ""},
 			{tcp, 92, bpf.ModeOnearm, []string{"b1:8080"}, "0.0.0.0"},
 			{tcp, 93, bpf.ModeFullnat, []string{"b1:80"}, ""},
+			{tcp, localTCP, bpf.ModeFullnat, []string{"lb:30080"}, ""},
+			{udp, localUDP, bpf.ModeOnearm, []string{"lb:30053"}, ""},
+			{sctp, localSCTP, bpf.ModeDefault, []string{"lb:30099"}, ""},
+			{tcp, 73, bpf.ModeFullnat, []string{"pod:80"}, ""},
+			{tcp, 74, bpf.ModeFullnat, []string{"lb2:30080"}, ""},
+			{tcp, 75, bpf.ModeFullnat, []string{"slow:8080"}, ""},
 		},
 	}
 	for _, n := range nics {
@@ -111,6 +121,8 @@ func (w *world) putFrontend(id uint32, f frontend, slot *uint32) error {
 	for _, b := range f.backends {
 		backend := bpf.Backend{Addr: bpf.Addr(ap(b).Addr()), Port: bpf.Port(ap(b).Port()),
 			NodeAddr: bpf.Addr(addr(source)), Service: id}
+		host, _, _ := strings.Cut(b, ":")
+		backend.Flags = backendFlags[host]
 		errs = append(errs, w.maps[bpf.MapBackends].Put(*slot, &backend), w.maps[bpf.MapSlots].Put(*slot, *slot))
 		*slot++
 	}
@@ -137,7 +149,7 @@ func (w *world) clear(name string) error {
 
 func (w *world) zeroCounters() error {
 	zero := make([]uint64, ebpf.MustPossibleCPU())
-	for _, hook := range []bpf.Hook{bpf.HookXDP, bpf.HookTC} {
+	for _, hook := range bpf.Hooks() {
 		for _, c := range bpf.Counters() {
 			if err := w.maps[bpf.MapCounters].Put(c.Index(hook), zero); err != nil {
 				return err
@@ -171,7 +183,7 @@ var protoNames = map[uint8]string{tcp: "tcp", udp: "udp", sctp: "sctp"}
 //	flows tcp client:40000 > vip:80 = vip:40000 > b1:8080 established
 //
 // table, protocol, packet as it comes in, packet as it goes out, state, then the
-// flags "reply", "fin" and "taken".
+// flags "reply", "fin", "taken", "up" and "pair-up".
 func pair(table, stateName, proto, client, frontend, source, backend string) []string {
 	return []string{
 		fmt.Sprintf("%s %s %s > %s = %s > %s %s", table, proto, client, frontend, source, backend, stateName),
@@ -179,9 +191,15 @@ func pair(table, stateName, proto, client, frontend, source, backend string) []s
 	}
 }
 
+// with adds flags to the entries of a pair: to the client's, and to the reply's.
+func with(pair []string, forward, reply string) []string {
+	return []string{strings.TrimSpace(pair[0] + " " + forward), strings.TrimSpace(pair[1] + " " + reply)}
+}
+
 var (
 	stateNames = map[uint8]string{bpf.FlowHalfOpen: "half-open", bpf.FlowEstablished: "established", bpf.FlowClosing: "closing"}
-	flagNames  = map[uint8]string{bpf.FlowReply: "reply", bpf.FlowSeenFIN: "fin", bpf.FlowTaken: "taken"}
+	flagNames  = map[uint8]string{bpf.FlowReply: "reply", bpf.FlowSeenFIN: "fin", bpf.FlowTaken: "taken",
+		bpf.FlowUp: "up", bpf.FlowPairUp: "pair-up"}
 )
 
 func (w *world) putEntry(line string) error {
@@ -256,7 +274,7 @@ func entryText(table string, key bpf.FlowKey, flow bpf.Flow) string {
 	line := fmt.Sprintf("%s %s %s > %s = %s > %s %s", table, protoNames[key.Proto],
 		nameOf(key.Saddr, key.Sport), nameOf(key.Daddr, key.Dport),
 		nameOf(flow.Saddr, flow.Sport), nameOf(flow.Daddr, flow.Dport), stateNames[flow.State])
-	for _, flag := range []uint8{bpf.FlowReply, bpf.FlowSeenFIN, bpf.FlowTaken} {
+	for _, flag := range []uint8{bpf.FlowReply, bpf.FlowSeenFIN, bpf.FlowTaken, bpf.FlowUp, bpf.FlowPairUp} {
 		if flow.Flags&flag != 0 {
 			line += " " + flagNames[flag]
 		}

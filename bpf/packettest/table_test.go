@@ -15,8 +15,8 @@ const (
 	tcOK, tcShot, tcRedirect             = 0, 2, 7
 )
 
-// row is one line of a table. Exactly one of out, drop and pass says what
-// becomes of the packet.
+// row is one line of a table. Exactly one of out, deliver, drop and pass says
+// what becomes of the packet.
 type row struct {
 	name   string       // a sentence
 	change func(*state) // of the state that all rows start from
@@ -26,6 +26,7 @@ type row struct {
 	gso    uint32 // TC alone: the packet is a GSO packet of segments of this size
 
 	out     *pkt        // sent like this
+	deliver *pkt        // handed to the kernel like this; XDP passes it on, untouched
 	tcOnly  bool        // XDP passes it on, untouched
 	kicks   bool        // XDP sends it by redirect though it leaves where it came from
 	drop    bpf.Counter // dropped for this reason
@@ -65,9 +66,14 @@ func (r *row) arrives() pkt {
 func runTable(t *testing.T, rows []row) {
 	t.Helper()
 	w := newWorld(t)
+	w.runRows(t, rows, bpf.HookXDP, bpf.HookTC)
+}
+
+func (w *world) runRows(t *testing.T, rows []row, hooks ...bpf.Hook) {
+	t.Helper()
 	for i := range rows {
 		r := &rows[i]
-		for _, hook := range []bpf.Hook{bpf.HookXDP, bpf.HookTC} {
+		for _, hook := range hooks {
 			if r.only != "" && r.only != hook.String() {
 				continue
 			}
@@ -134,8 +140,10 @@ func (r *row) expect(hook bpf.Hook) expectation {
 		return ifTC
 	}
 	switch {
-	case r.pass, r.tcOnly && xdp:
+	case r.pass, (r.tcOnly || r.deliver != nil) && xdp:
 		return expectation{choose(xdpPass, tcOK), bpf.CounterPassed, nil}
+	case r.deliver != nil:
+		return expectation{tcOK, bpf.CounterForwarded, r.deliver.bytes()}
 	case r.out == nil:
 		return expectation{choose(xdpDrop, tcShot), r.drop, nil}
 	}
@@ -143,10 +151,13 @@ func (r *row) expect(hook bpf.Hook) expectation {
 	if xdp && !r.kicks && bytes.Equal(r.out.smac, r.device().mac()) {
 		e.verdict = xdpTX
 	}
+	if hook == bpf.HookEgress && bytes.Equal(r.out.smac, r.device().mac()) && !bytes.Equal(r.out.smac, r.out.dmac) {
+		e.verdict = tcOK // it leaves by the device it is at
+	}
 	return e
 }
 
-// audit checks in = forwarded + passed + dropped, and that the other hook has
+// audit checks in = forwarded + passed + dropped, and that the other hooks have
 // counted nothing.
 func (w *world) audit(t *testing.T, hook bpf.Hook, packets uint64) {
 	t.Helper()
@@ -163,12 +174,17 @@ func (w *world) audit(t *testing.T, hook bpf.Hook, packets uint64) {
 	if counters[bpf.CounterIn] != packets || sum != packets {
 		t.Errorf("%s: %d packets in, %d accounted for, want %d each: %v", hook, counters[bpf.CounterIn], sum, packets, counters)
 	}
-	other, err := w.counters(1 - hook)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(other) != 0 {
-		t.Errorf("%s has run, but %s counted %v", hook, 1-hook, other)
+	for _, other := range bpf.Hooks() {
+		if other == hook {
+			continue
+		}
+		counters, err := w.counters(other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(counters) != 0 {
+			t.Errorf("%s has run, but %s counted %v", hook, other, counters)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/weir-lb/weir/bpf"
 )
 
-// world is a network namespace with devices, routes and neighbours, and both
+// world is a network namespace with devices, routes and neighbours, and all
 // programs loaded over one set of maps. Everything that depends on the namespace
 // runs on a thread of its own inside it.
 type world struct {
@@ -149,7 +149,7 @@ func addRoutes() error {
 	return nil
 }
 
-// load loads both objects with small tables over the same maps.
+// load loads all objects with small tables over the same maps.
 func (w *world) load(tb testing.TB) error {
 	tcSpec, err := bpf.LoadTC()
 	if err != nil {
@@ -159,7 +159,11 @@ func (w *world) load(tb testing.TB) error {
 	if err != nil {
 		return err
 	}
-	for _, spec := range []*ebpf.CollectionSpec{tcSpec, xdpSpec} {
+	egressSpec, err := bpf.LoadEgress()
+	if err != nil {
+		return err
+	}
+	for _, spec := range []*ebpf.CollectionSpec{tcSpec, xdpSpec, egressSpec} {
 		for _, name := range []string{bpf.MapFlows, bpf.MapFlowsNew, bpf.MapSlots, bpf.MapBackends, bpf.MapServices} {
 			spec.Maps[name].MaxEntries = 16384
 		}
@@ -178,15 +182,22 @@ func (w *world) load(tb testing.TB) error {
 		return err
 	}
 	tb.Cleanup(second.Close)
+	third, err := ebpf.NewCollectionWithOptions(egressSpec, ebpf.CollectionOptions{MapReplacements: w.maps})
+	if err != nil {
+		return err
+	}
+	tb.Cleanup(third.Close)
 	w.readClock = first.Programs[bpf.ProgramClock]
 	w.programs = map[bpf.Hook]*ebpf.Program{
-		bpf.HookTC:  first.Programs[bpf.ProgramTC],
-		bpf.HookXDP: second.Programs[bpf.ProgramXDP],
+		bpf.HookTC:     first.Programs[bpf.ProgramTC],
+		bpf.HookXDP:    second.Programs[bpf.ProgramXDP],
+		bpf.HookEgress: third.Programs[bpf.ProgramEgress],
 	}
 	return nil
 }
 
-// run sends a frame through a hook's program as received by a device.
+// run sends a frame through a hook's program as received by a device, or as it
+// leaves by one.
 func (w *world) run(hook bpf.Hook, from *nic, frame []byte, gsoSize uint32) (verdict uint32, out []byte, err error) {
 	options := &ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+512),
 		Context: runContext(hook, from, len(frame), gsoSize)}

@@ -35,7 +35,7 @@ func (m *Maps) Counters() (v1.Counters, error) {
 
 func (m *Maps) counter(c bpf.Counter) (uint64, error) {
 	var sum uint64
-	for _, hook := range []bpf.Hook{bpf.HookXDP, bpf.HookTC} {
+	for _, hook := range bpf.Hooks() {
 		var perCPU []uint64
 		if err := m.counters.Lookup(c.Index(hook), &perCPU); err != nil {
 			return 0, err
