@@ -125,11 +125,11 @@ func exchange(ctx context.Context, lab *onelb.Lab, m v1.Mode, p v1.Protocol) *ob
 // compare looks at both directions: from one end to the other, and on weir's
 // node.
 func (o *observed) compare() string {
-	requests, answers := between(o.atClient, o.Client, o.Frontend), between(o.atBackend, o.Backend, o.Source)
-	if diff := compare(requests, between(o.atBackend, o.Source, o.Backend), o.Forward()); diff != "" {
+	requests, answers := harness.Between(o.atClient.Frames(), o.Client, o.Frontend), harness.Between(o.atBackend.Frames(), o.Backend, o.Source)
+	if diff := harness.CompareFrames(requests, harness.Between(o.atBackend.Frames(), o.Source, o.Backend), o.Forward()); diff != "" {
 		return "from client to backend: " + diff
 	}
-	if diff := compare(answers, between(o.atClient, o.Frontend, o.Client), o.Reply()); diff != "" {
+	if diff := harness.CompareFrames(answers, harness.Between(o.atClient.Frames(), o.Frontend, o.Client), o.Reply()); diff != "" {
 		return "from backend to client: " + diff
 	}
 	return o.compareAtLB(requests, answers)
@@ -139,23 +139,23 @@ func (o *observed) compare() string {
 // after it what will arrive. Native XDP takes packets before a capture sees
 // them, so there one sees that it did take them.
 func (o *observed) compareAtLB(requests, answers []capture.Frame) string {
-	in, out := between(o.outside, o.Client, o.Frontend), between(o.inside, o.Source, o.Backend)
+	in, out := harness.Between(o.outside.Frames(), o.Client, o.Frontend), harness.Between(o.inside.Frames(), o.Source, o.Backend)
 	if o.hook == "xdp" {
 		if len(in)+len(out) > 0 {
 			return fmt.Sprintf("native XDP left %d packets to the kernel", len(in)+len(out))
 		}
 		return ""
 	}
-	if diff := compare(requests, in, packet.Translation{}); diff != "" {
+	if diff := harness.CompareFrames(requests, in, packet.Translation{}); diff != "" {
 		return "from client to lb: " + diff
 	}
-	if diff := compare(requests, out, o.Forward()); diff != "" {
+	if diff := harness.CompareFrames(requests, out, o.Forward()); diff != "" {
 		return "from client, out of lb: " + diff
 	}
-	if diff := compare(answers, between(o.inside, o.Backend, o.Source), packet.Translation{}); diff != "" {
+	if diff := harness.CompareFrames(answers, harness.Between(o.inside.Frames(), o.Backend, o.Source), packet.Translation{}); diff != "" {
 		return "from backend to lb: " + diff
 	}
-	if diff := compare(answers, between(o.outside, o.Frontend, o.Client), o.Reply()); diff != "" {
+	if diff := harness.CompareFrames(answers, harness.Between(o.outside.Frames(), o.Frontend, o.Client), o.Reply()); diff != "" {
 		return "from backend, out of lb: " + diff
 	}
 	return ""
@@ -165,8 +165,8 @@ func (o *observed) compareAtLB(requests, answers []capture.Frame) string {
 // senders left checksums open, and whether they still were when they arrived.
 func (o *observed) expectPartial(sent, arrived bool) {
 	GinkgoHelper()
-	Expect(between(o.atClient, o.Client, o.Frontend)).To(HaveEach(HaveField("Partial", sent)))
-	Expect(between(o.atBackend, o.Backend, o.Source)).To(HaveEach(HaveField("Partial", sent)))
-	Expect(between(o.atBackend, o.Source, o.Backend)).To(HaveEach(HaveField("Partial", sent && arrived)))
-	Expect(between(o.atClient, o.Frontend, o.Client)).To(HaveEach(HaveField("Partial", sent && arrived)))
+	Expect(harness.Between(o.atClient.Frames(), o.Client, o.Frontend)).To(HaveEach(HaveField("Partial", sent)))
+	Expect(harness.Between(o.atBackend.Frames(), o.Backend, o.Source)).To(HaveEach(HaveField("Partial", sent)))
+	Expect(harness.Between(o.atBackend.Frames(), o.Source, o.Backend)).To(HaveEach(HaveField("Partial", sent && arrived)))
+	Expect(harness.Between(o.atClient.Frames(), o.Frontend, o.Client)).To(HaveEach(HaveField("Partial", sent && arrived)))
 }

@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/scenarios/harness"
+	"github.com/weir-lb/weir/topo/probe"
 )
 
 var _ = Describe("Pods behind a VXLAN", func() {
@@ -24,6 +25,15 @@ var _ = Describe("Pods behind a VXLAN", func() {
 					})
 				}
 			}
+
+			describeBytes(func() *lab { return l }, hook)
+
+			It("carry bulk TCP", func(ctx SpecContext) {
+				expectBulk(ctx, l, "up", (*probe.Client).Upload)
+				expectBulk(ctx, l, "down", (*probe.Client).Download)
+			})
+
+			It("never get a packet longer than the overlay takes", func(ctx SpecContext) { expectMTU(ctx, l) })
 
 			It("control: on a worker whose filter stays strict their answers are lost", func(ctx SpecContext) {
 				for _, p := range []v1.Protocol{v1.TCP, v1.UDP} {

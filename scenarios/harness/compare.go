@@ -1,18 +1,17 @@
-package nat
+package harness
 
 import (
 	"fmt"
 	"net/netip"
 
-	"github.com/weir-lb/weir/scenarios/harness"
 	"github.com/weir-lb/weir/topo/capture"
 	"github.com/weir-lb/weir/topo/probe/packet"
 )
 
-// between keeps the frames from one address and port to another.
-func between(c *capture.Capture, src, dst netip.AddrPort) []capture.Frame {
+// Between keeps the frames from one address and port to another.
+func Between(all []capture.Frame, src, dst netip.AddrPort) []capture.Frame {
 	var frames []capture.Frame
-	for _, f := range c.Frames() {
+	for _, f := range all {
 		if p, err := f.Packet(); err == nil && p.Src == src && p.Dst == dst {
 			frames = append(frames, f)
 		}
@@ -20,9 +19,9 @@ func between(c *capture.Capture, src, dst netip.AddrPort) []capture.Frame {
 	return frames
 }
 
-// compare says how what arrived differs from what was sent and translated: ""
+// CompareFrames says how what arrived differs from what was sent and translated: ""
 // when each packet arrived once, with exactly the right bytes.
-func compare(sent, arrived []capture.Frame, t packet.Translation) string {
+func CompareFrames(sent, arrived []capture.Frame, t packet.Translation) string {
 	if len(sent) == 0 {
 		return "nothing was sent"
 	}
@@ -55,7 +54,7 @@ func find(sent capture.Frame, arrived []capture.Frame, t packet.Translation) str
 		if err != nil || other != id {
 			continue
 		}
-		diff := harness.DiffFrame(want, f)
+		diff := DiffFrame(want, f)
 		if diff == "" {
 			return ""
 		}
