@@ -92,7 +92,8 @@ build() {
 # shellcheck disable=SC2317 # guarded calls it
 boot() {
 	rm -f "$1/results"
-	timeout "${minutes}m" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -nodefaults -no-reboot \
+	# In the foreground, that is in this process group, where an interruption reaches both.
+	timeout --foreground "${minutes}m" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -nodefaults -no-reboot \
 		-display none -serial "file:$1/console" -serial "file:$1/results" \
 		-kernel "$1/boot/vmlinuz-$(release_of "$1")" -initrd "$1/disk" -append 'console=ttyS0 quiet panic=-1' </dev/null
 }
@@ -116,6 +117,7 @@ try() {
 	pack "$folder"
 	say "booting Linux $(release_of "$folder")"
 	guarded boot "$folder" || status=$?
+	[[ -z $guard_interrupted ]] || exit 130
 	if [[ $status -ne 0 ]] || ! grep -q '^kernelinit: done$' "$folder/results"; then
 		tail -n 40 "$folder/console" "$folder/results" >&2 || true
 		say "Linux $(release_of "$folder") did not come to an end (status $status, 124: $minutes minutes are over); its console is in $folder/console"
@@ -141,7 +143,6 @@ go build -o build/tools/testlog ./ci/testlog
 build
 failed=0
 for name in "${wanted[@]}"; do
-	[[ -z $guard_interrupted ]] || exit 130
 	try "$name" || failed=1
 done
 exit "$failed"
