@@ -43,7 +43,8 @@ func (r Route) key() Key { return Key{r.Prefix, r.Metric} }
 
 // Observed is what stands in the kernel.
 type Observed struct {
-	// Own are the routes with protocol bgp and one of our metrics.
+	// Own are the routes with protocol bgp and one of our metrics: those that
+	// may be ours (Ledger).
 	Own []Route
 	// Foreign maps all other routes to the name of their protocol.
 	Foreign map[Key]string
@@ -130,6 +131,7 @@ const (
 	NextHopUnreachable Reason = "NextHopUnreachable"
 	ForeignRoute       Reason = "ForeignRoute"
 	KernelRefused      Reason = "KernelRefused"
+	RouteNotNoted      Reason = "RouteNotNoted"
 )
 
 // Plan returns the steps from observed to desired. Deletions come last, so

@@ -25,3 +25,8 @@ func refused(s Step, err error) Problem {
 	return Problem{s.Route.Prefix, KernelRefused, fmt.Sprintf(
 		"%s route %s via %v: %v; it is tried again", s.Op, s.Route.Prefix, s.Route.NextHops, err)}
 }
+
+func unnoted(prefix netip.Prefix, err error) Problem {
+	return Problem{prefix, RouteNotNoted, fmt.Sprintf(
+		"%v; the next run would take this node's routes for somebody else's: make room in --state-dir", err)}
+}

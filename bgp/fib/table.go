@@ -2,7 +2,9 @@ package fib
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -30,6 +32,8 @@ const (
 // concurrent use: the owner of the node's loop calls it.
 type Table struct {
 	kernel Kernel
+	// ledger tells our routes from others'; nil takes all for ours that look so.
+	ledger *Ledger
 	// inherited are the prefixes of an earlier run; nil before the first
 	// Sync, empty once they have been released.
 	inherited map[netip.Prefix]bool
@@ -52,9 +56,11 @@ type Result struct {
 	RetryAt time.Time
 }
 
-// NewTable returns a table over k. It touches nothing before the first Sync.
-func NewTable(k Kernel) *Table {
-	return &Table{kernel: k, failed: make(map[netip.Prefix]failure)}
+// NewTable returns a table over k whose routes are those of the ledger; with
+// nil, all of protocol bgp and one of our metrics. It touches nothing before the
+// first Sync.
+func NewTable(k Kernel, l *Ledger) *Table {
+	return &Table{kernel: k, ledger: l, failed: make(map[netip.Prefix]failure)}
 }
 
 // RetryNow forgets how long refused steps have to wait: the kernel changed.
@@ -74,12 +80,18 @@ func (t *Table) Sync(now time.Time, w Wanted, release bool) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("read kernel routes: %w", err)
 	}
+	observed = observed.known(t.ledger)
 	t.inherit(observed, release)
 	steps, problems := Plan(Desired(w, observed.Local), observed, t.inherited)
+	// The route comes first where it cannot be noted: traffic follows it.
+	noted := t.ledger.note(keysOf(observed.Own, steps))
 	failed := t.do(now, steps)
 	t.failed = failed
 
 	res := Result{Routes: after(observed.Own, steps, failed), Problems: problems}
+	if err := errors.Join(noted, t.ledger.note(keysOf(res.Routes, nil))); err != nil && len(res.Routes) > 0 {
+		res.Problems = append(res.Problems, unnoted(res.Routes[0].Prefix, err))
+	}
 	for _, f := range failed {
 		res.Problems = append(res.Problems, f.problem)
 		if res.RetryAt.IsZero() || f.retryAt.Before(res.RetryAt) {
@@ -88,6 +100,38 @@ func (t *Table) Sync(now time.Time, w Wanted, release bool) (Result, error) {
 	}
 	slices.SortStableFunc(res.Problems, func(a, b Problem) int { return a.Prefix.Compare(b.Prefix) })
 	return res, nil
+}
+
+// known is o with those routes among the foreign ones that the ledger does not
+// have.
+func (o Observed) known(l *Ledger) Observed {
+	own := o.Own
+	o.Own, o.Foreign = nil, maps.Clone(o.Foreign)
+	for _, r := range own {
+		if l.has(r.key()) {
+			o.Own = append(o.Own, r)
+			continue
+		}
+		if o.Foreign == nil {
+			o.Foreign = make(map[Key]string)
+		}
+		o.Foreign[r.key()] = "bgp"
+	}
+	return o
+}
+
+// keysOf names the routes, and those that the steps will make.
+func keysOf(routes []Route, steps []Step) map[Key]bool {
+	keys := make(map[Key]bool, len(routes))
+	for _, r := range routes {
+		keys[r.key()] = true
+	}
+	for _, s := range steps {
+		if s.Op == Add {
+			keys[s.Route.key()] = true
+		}
+	}
+	return keys
 }
 
 func (t *Table) inherit(o Observed, release bool) {

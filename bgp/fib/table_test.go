@@ -29,7 +29,7 @@ func wanted(prefixes ...netip.Prefix) fib.Wanted {
 func TestBackOffDoublesToHalfAMinute(t *testing.T) {
 	k := fake.NewKernel(fib.Observed{Connected: []netip.Prefix{lan}})
 	k.FailSteps(errors.New("no buffer space available"))
-	table := fib.NewTable(k)
+	table := fib.NewTable(k, nil)
 	now := time.Now()
 	for _, wait := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 		res, err := table.Sync(now, wanted(one), true)
@@ -56,7 +56,7 @@ func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 		Connected: []netip.Prefix{lan},
 		Foreign:   map[fib.Key]string{{Prefix: one, Metric: fib.MetricOther}: "static"},
 	})
-	res, err := fib.NewTable(k).Sync(time.Now(), wanted(one, two), true)
+	res, err := fib.NewTable(k, nil).Sync(time.Now(), wanted(one, two), true)
 	if err != nil || len(res.Routes) != 1 || res.Routes[0].Prefix != two || len(res.Problems) != 1 {
 		t.Errorf("result %+v, %v, want %s routed and %s a problem", res, err, two, one)
 	}
@@ -65,7 +65,7 @@ func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
 func TestReleaseHappensOnce(t *testing.T) {
 	stale := fib.Route{Prefix: one, Metric: fib.MetricOther, NextHops: []netip.Addr{hop}}
 	k := fake.NewKernel(fib.Observed{Connected: []netip.Prefix{lan}, Own: []fib.Route{stale}})
-	table := fib.NewTable(k)
+	table := fib.NewTable(k, nil)
 	for _, tt := range []struct {
 		release bool
 		want    int

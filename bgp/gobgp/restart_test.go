@@ -53,9 +53,17 @@ func (r remote) accept(l *net.TCPListener, wait time.Duration) net.Conn {
 // establish opens the session on conn and keeps reading it.
 func (r remote) establish(conn net.Conn) {
 	r.t.Helper()
+	r.open(conn)
+	r.keepalive(conn)
+	go func() { _, _ = io.Copy(io.Discard, conn) }() // ends with conn
+}
+
+// open says who we are; keepalive agrees to what the other end is.
+func (r remote) open(conn net.Conn) {
+	r.t.Helper()
 	open, err := packet.NewBGPOpenMessage(64999, 90, netip.MustParseAddr("198.51.100.99"), []packet.OptionParameterInterface{
 		packet.NewOptionParameterCapability([]packet.ParameterCapabilityInterface{
-			packet.NewCapMultiProtocol(packet.RF_IPv4_UC),
+			packet.NewCapMultiProtocol(packet.RF_IPv4_UC), packet.NewCapFourOctetASNumber(64999),
 			packet.NewCapGracefulRestart(false, false, remoteRestartTime, []*packet.CapGracefulRestartTuple{
 				packet.NewCapGracefulRestartTuple(packet.RF_IPv4_UC, true),
 			}),
@@ -64,16 +72,23 @@ func (r remote) establish(conn net.Conn) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for _, m := range []*packet.BGPMessage{open, packet.NewBGPKeepAliveMessage()} {
-		data, err := m.Serialize()
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		if _, err := conn.Write(data); err != nil {
-			r.t.Fatal(err)
-		}
+	r.send(conn, open)
+}
+
+func (r remote) keepalive(conn net.Conn) {
+	r.t.Helper()
+	r.send(conn, packet.NewBGPKeepAliveMessage())
+}
+
+func (r remote) send(conn net.Conn, m *packet.BGPMessage) {
+	r.t.Helper()
+	data, err := m.Serialize()
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	go func() { _, _ = io.Copy(io.Discard, conn) }() // ends with conn
+	if _, err := conn.Write(data); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // A peer that stays away for longer than it said, and then comes back, gets

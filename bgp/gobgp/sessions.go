@@ -76,6 +76,9 @@ func (s *Speaker) peerChanged(ctx context.Context, r *run, state apiutil.PeerSta
 	}
 	if up {
 		r.sessions[addr] = &watched{notifications: sent}
+		if err := r.confirm(ctx, addr); err != nil && ctx.Err() == nil {
+			s.options.Logger.Warn("routes are announced a second late", "peer", addr, "error", err)
+		}
 		return
 	}
 	delete(r.sessions, addr)
@@ -99,11 +102,8 @@ func (s *Speaker) renewPeer(ctx context.Context, r *run, addr netip.Addr, peer b
 }
 
 func (r *run) notificationsSent(ctx context.Context, addr netip.Addr) (uint64, error) {
-	var n uint64
-	err := r.server.ListPeer(ctx, &api.ListPeerRequest{Address: addr.String()}, func(p *api.Peer) {
-		n = p.GetState().GetMessages().GetSent().GetNotification()
-	})
-	return n, err
+	state, err := r.peerState(ctx, addr)
+	return state.GetMessages().GetSent().GetNotification(), err
 }
 
 // State implements bgp.Speaker.

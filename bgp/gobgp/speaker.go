@@ -190,6 +190,7 @@ func (s *Speaker) Stop(ctx context.Context) error {
 
 // Close implements bgp.Speaker.
 func (s *Speaker) Close() error {
+	s.settle()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stop(context.Background(), &api.StopBgpRequest{AllowGracefulRestart: true})

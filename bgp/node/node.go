@@ -26,6 +26,9 @@ type Options struct {
 	Kind    decide.Kind
 	Speaker bgp.Speaker
 	Kernel  fib.Kernel
+	// Ledger tells which of the kernel's routes are ours. Optional; without it
+	// all are that look so.
+	Ledger *fib.Ledger
 	// Refused reads the kernel's count of segments with a wrong signature.
 	// Optional; without it nobody says that passwords differ.
 	Refused func() (tcpmd5.Refused, error)
@@ -74,7 +77,7 @@ func New(o Options) *Node {
 	if o.SweepAfter == 0 {
 		o.SweepAfter = bgp.RestartTime
 	}
-	return &Node{options: o, table: fib.NewTable(o.Kernel), kick: make(chan struct{}, 1)}
+	return &Node{options: o, table: fib.NewTable(o.Kernel, o.Ledger), kick: make(chan struct{}, 1)}
 }
 
 // Apply makes the speaker what cfg, services and roles ask for; a nil cfg

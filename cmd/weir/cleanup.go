@@ -27,20 +27,7 @@ func cleanup(c config, log *slog.Logger) error {
 			return err
 		}
 	}
-	if c.stateDir != "" {
-		filters, err := overlay.NewLoosener(c.stateDir, nil)
-		if err != nil {
-			return err
-		}
-		if err := filters.Restore(); err != nil {
-			return err
-		}
-	}
-	kernel, err := fib.OpenNetlink()
-	if err != nil {
-		return err
-	}
-	err = errors.Join(node.New(node.Options{Kernel: kernel}).Clear(), kernel.Close())
+	err := errors.Join(restoreFilters(c), clearRoutes(c))
 	if file != nil {
 		err = errors.Join(err, file.Remove())
 	}
@@ -48,4 +35,29 @@ func cleanup(c config, log *slog.Logger) error {
 		log.Info("nothing of weir is left on this node")
 	}
 	return err
+}
+
+// restoreFilters undoes what a weir has loosened in the kernel's filters.
+func restoreFilters(c config) error {
+	if c.stateDir == "" {
+		return nil
+	}
+	filters, err := overlay.NewLoosener(c.stateDir, nil)
+	if err != nil {
+		return err
+	}
+	return filters.Restore()
+}
+
+// clearRoutes removes the learned routes.
+func clearRoutes(c config) error {
+	ledger, err := openLedger(c)
+	if err != nil {
+		return err
+	}
+	kernel, err := fib.OpenNetlink()
+	if err != nil {
+		return err
+	}
+	return errors.Join(node.New(node.Options{Kernel: kernel, Ledger: ledger}).Clear(), kernel.Close())
 }

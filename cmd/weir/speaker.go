@@ -28,6 +28,10 @@ type speaker struct {
 // openSpeaker makes a speaker; kept says that forwarding went on since an
 // earlier run, so that the peers may keep their routes meanwhile.
 func openSpeaker(c config, kept bool, log *slog.Logger) (*speaker, error) {
+	ledger, err := openLedger(c)
+	if err != nil {
+		return nil, err
+	}
 	kernel, err := fib.OpenNetlink()
 	if err != nil {
 		return nil, err
@@ -41,11 +45,21 @@ func openSpeaker(c config, kept bool, log *slog.Logger) (*speaker, error) {
 			Kind:    kind,
 			Speaker: gobgp.New(gobgp.Options{GRPC: c.gobgpAPI, Restarting: kept, Logger: log.With("part", "gobgp")}),
 			Kernel:  kernel,
+			Ledger:  ledger,
 			Refused: tcpmd5.Read,
 		}),
 		kernel:   kernel,
 		forwards: !c.peer && c.pinDir == "",
 	}, nil
+}
+
+// openLedger reads which routes are ours; nil without --state-dir, where all are
+// that look so.
+func openLedger(c config) (*fib.Ledger, error) {
+	if c.stateDir == "" {
+		return nil, nil
+	}
+	return fib.OpenLedger(c.stateDir)
 }
 
 // Close ends the sessions as a crash would: the peers keep their routes, for

@@ -1,10 +1,8 @@
 package restart
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +20,9 @@ const (
 	tcpFlows, udpFlows, sctpFlows = 500, 200, 20
 
 	restarts = 20
+	// quickRestarts come within the restart time, 30 s: for that long peers
+	// keep routes without a session.
+	quickRestarts = 40
 )
 
 var _ = Describe("weir on the active master", Ordered, func() {
@@ -31,18 +32,24 @@ var _ = Describe("weir on the active master", Ordered, func() {
 	It("is restarted and killed, and no flow and no route notices", func(ctx SpecContext) {
 		standing := open(ctx, l, tcpFlows, udpFlows, sctpFlows)
 		routes := watchRoutes(ctx, l)
-		harness.Step("weir is restarted, half of the times by SIGKILL", func() {
-			seed := uint64(GinkgoRandomSeed())
-			random := rand.New(rand.NewPCG(seed, seed))
+		moments := randomMoments()
+		harness.Step("weir is restarted, half of the times by SIGKILL, whatever it is doing", func() {
 			for i := range restarts {
-				pause(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
-				restart(ctx, l, "master1", i%2 == 0)
-				expectConfirmed(ctx, l)
+				// Until it begins, has adopted, has its sessions, works.
+				moments.restart(ctx, l, "master1", i%2 == 0, upTo(3*time.Second))
 			}
+		})
+		harness.Step("and as soon as it has started, or before", func() {
+			for i := range quickRestarts {
+				moments.restart(ctx, l, "master1", i%2 == 0, upTo(200*time.Millisecond))
+			}
+			expectConfirmed(ctx, l)
 		})
 		harness.Step("so are the speakers on the workers", func() {
 			for i, w := range lab.Workers {
-				restart(ctx, l, w, i == 0)
+				moments.restart(ctx, l, w, i == 0, upTo(200*time.Millisecond))
+			}
+			for _, w := range lab.Workers {
 				expectSessions(ctx, l, w)
 			}
 			expectConfirmed(ctx, l)
@@ -120,35 +127,12 @@ var _ = Describe("weir on the active master", Ordered, func() {
 // few is a list that fits a screen.
 func few(list []string) string { return strings.Join(list[:min(len(list), 10)], "\n") }
 
-// pause waits: the next restart comes at no particular moment.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
-// restart ends the node's weir, killed or asked to, and starts it again.
-func restart(ctx context.Context, l *lab.Lab, node string, kill bool) {
-	GinkgoHelper()
-	weir := l.Node(node).Process("weir")
-	if kill {
-		Expect(weir.Kill(ctx)).To(Succeed())
-	} else {
-		Expect(weir.Stop(ctx)).To(Succeed())
-	}
-	Expect(weir.Start(ctx)).To(Succeed())
-}
-
 // expectConfirmed waits until the peers of master1 know their routes from its
 // present run: RFC 4724 has them drop what two restarts in a row left stale.
 func expectConfirmed(ctx context.Context, l *lab.Lab) {
 	GinkgoHelper()
 	expectSessions(ctx, l, "master1")
-	harness.Soon(ctx, func(ctx context.Context) (string, error) {
-		n := l.Node("client")
-		return n.Run(ctx, "birdc", "-s", filepath.Join(n.Dir(), "bird.ctl"), "show", "protocols", "all", "master1")
-	}).ShouldNot(ContainSubstring("graceful restart active"))
+	harness.Soon(ctx, func(ctx context.Context) string { return birdSession(ctx, l) }).ShouldNot(ContainSubstring("graceful restart active"))
 	for _, w := range lab.Workers {
 		harness.Soon(ctx, func(ctx context.Context) (string, error) {
 			return l.Node(w).Run(ctx, "gobgp", "--json", "global", "rib")
@@ -175,51 +159,3 @@ func expectSessions(ctx context.Context, l *lab.Lab, node string) {
 }
 
 func pinDir(l *lab.Lab) string { return filepath.Join(l.Node("master1").Dir(), "bpf") }
-
-// routeWatch is every change of the VIP's routes on client and workers.
-type routeWatch struct {
-	stop context.CancelFunc
-	ends []func() string
-}
-
-// watchRoutes begins to listen to the kernels.
-func watchRoutes(ctx context.Context, l *lab.Lab) *routeWatch {
-	GinkgoHelper()
-	l.ExpectRoutes(ctx, lab.Master1)
-	during, stop := context.WithCancel(ctx)
-	w := &routeWatch{stop: stop}
-	DeferCleanup(stop)
-	for _, name := range append([]string{"client"}, lab.Workers...) {
-		n := l.Node(name)
-		cmd, err := n.Command(during, "ip", "monitor", "route")
-		Expect(err).NotTo(HaveOccurred())
-		var out bytes.Buffer
-		cmd.Stdout = &out
-		Expect(n.Start(cmd)).To(Succeed())
-		w.ends = append(w.ends, func() string {
-			_ = cmd.Wait() // it was killed
-			return changesOf(name, out.String())
-		})
-	}
-	return w
-}
-
-func changesOf(node, monitored string) string {
-	changes := ""
-	for line := range strings.Lines(monitored) {
-		if strings.Contains(line, lab.VIP.String()) {
-			changes += node + ": " + line
-		}
-	}
-	return changes
-}
-
-// changes ends the listening and returns what was heard.
-func (w *routeWatch) changes() string {
-	w.stop()
-	all := ""
-	for _, end := range w.ends {
-		all += end()
-	}
-	return all
-}
