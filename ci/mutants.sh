@@ -1,53 +1,98 @@
-#!/bin/sh
-# Applies each line of ci/mutants/list to a copy of the tree and runs the packet
-# tables over it. Fails if a mutant survives, or a line no longer fits the source.
-# Usage, as root, from anywhere: ci/mutants.sh [PATTERN]   (only lines that match)
-set -eu
+#!/usr/bin/env bash
+# mutants.sh [PATTERN]: breaks bpf/lib by each line of ci/mutants/list (that PATTERN occurs in), a copy of the tree for
+# each, as many at a time as there are CPUs, and runs the packet tables over it. Fails if a mutant survives, or a line no
+# longer fits the source. As root, from anywhere. A mutant that was killed before is not built again until something
+# changes that it is made of; FRESH=1 builds all.
+set -euo pipefail
+# shellcheck source=ci/lib/guard.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/guard.sh"
+hear_interrupts "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+# shellcheck source=ci/lib/say.sh
+source ci/lib/say.sh
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-"$root/ci/setup.sh" bpf
-PATH=$root/build/goroot/bin:$PATH GOTOOLCHAIN=local GOFLAGS=-buildvcs=false CGO_ENABLED=0
-export PATH GOTOOLCHAIN GOFLAGS CGO_ENABLED
-copy=$(mktemp -d)
-trap 'rm -rf "$copy"' EXIT
-trap 'exit 130' INT TERM
-mkdir "$copy/bin"
-cp -r "$root/bpf" "$root/go.mod" "$root/go.sum" "$copy"
-(cd "$root" && go build -o "$copy/bin/bpf2go" github.com/cilium/ebpf/cmd/bpf2go)
+# Races, random packets and what takes long are for finding, not for these.
+skip='^Test(Race.*|Random.*|Addresses|FullTable|LastSeen)$'
+bpf2go=$PWD/build/tools/bpf2go
 
-# Tables and sequences; races and random packets are for finding, not for these.
-tests='^Test(Modes|Shapes|WrongChecksums|Life|LifeSCTP|Ports|Passed|Dropped|Malformed|Echo|NextHops|Thousand.*|RoundRobin.*|Connection.*|NextHop.*|LocalBackends|AnswersToThisNode|Egress.*|Hairpin|EveryChecksum|OffloadedPackets)$'
-
-generate() {
-	(cd "$copy/bpf" && sed -n 's|^//go:generate go run github.com/cilium/ebpf/cmd/bpf2go ||p' gen.go |
-		while read -r arguments; do
-			eval "GOPACKAGE=bpf ../bin/bpf2go $arguments" || exit 1
-		done)
+# made_of: a digest of all that every mutant is made of.
+made_of() {
+	{
+		sha256sum go.mod go.sum ci/mutants.sh
+		find bpf -type f ! -name '*.md' -print0 | sort -z | xargs -0 sha256sum
+		go version
+		clang-19 --version
+	} | sha256sum | cut -c1-32
 }
 
-survivors=0 broken=0 killed=0
-tab=$(printf '\t')
-while IFS="$tab" read -r file script wrong; do
-	case $file in ''|\#*) continue ;; esac
-	case "$file $wrong" in *"${1:-}"*) ;; *) continue ;; esac
-	target=$copy/bpf/lib/$file
-	cp "$target" "$copy/original"
-	sed -i "$script" "$target"
-	lines=$(diff "$copy/original" "$target" | grep -c '^>') || true
-	if [ "$lines" -eq 0 ] || ! generate >"$copy/log" 2>&1; then
-		verdict=BROKEN broken=$((broken + 1))
-	elif (cd "$copy" && go test -count=1 -failfast -run "$tests" ./bpf/packettest) >"$copy/log" 2>&1; then
-		verdict=SURVIVED survivors=$((survivors + 1))
-	elif grep -q 'program weir_' "$copy/log"; then # the verifier refuses it
-		verdict=BROKEN broken=$((broken + 1))
-	else
-		verdict=killed killed=$((killed + 1))
-	fi
-	by=$(grep -o -m1 -- '--- FAIL: Test[^ ]*/[^ ]*' "$copy/log" | sed 's/.*FAIL: //' | cut -c1-70) || true
-	printf '%-8s  %-10s  %-58s  %s\n' "$verdict" "$file" "$wrong" "$by"
-	[ "$verdict" = killed ] || { sed 's/^/    /' "$copy/log" | tail -5; }
-	cp "$copy/original" "$target"
-done <"$root/ci/mutants/list"
+# generate_in COPY: the BPF objects of a mutant.
+generate_in() {
+	local arguments
+	cd "$1/bpf"
+	while read -r arguments; do
+		eval "GOPACKAGE=bpf '$bpf2go' $arguments" || return 1
+	done < <(sed -n 's|^//go:generate go run github.com/cilium/ebpf/cmd/bpf2go ||p' gen.go)
+}
 
-echo "$killed killed, $survivors survived, $broken do not fit or build"
-[ "$survivors" -eq 0 ] && [ "$broken" -eq 0 ]
+# mutant DIGEST FILE SCRIPT WRONG: prints its verdict; killed is success.
+mutant() {
+	local digest=$1 file=$2 script=$3 wrong=$4 copy known verdict by=''
+	known=build/mutants/$(printf '%s\n' "$@" | sha256sum | cut -c1-32)
+	if [[ -f $known && -z ${FRESH:-} ]]; then
+		cat "$known"
+		return
+	fi
+	copy=$(mktemp -d)
+	# shellcheck disable=SC2064 # the copy of now
+	trap "rm -rf '$copy'" EXIT
+	trap 'exit 130' INT TERM
+	cp -r bpf go.mod go.sum "$copy"
+	sed -i "$script" "$copy/bpf/lib/$file"
+	if cmp -s "bpf/lib/$file" "$copy/bpf/lib/$file" || ! (generate_in "$copy") >"$copy/log" 2>&1; then
+		verdict=BROKEN
+	elif (cd "$copy" && go test -count=1 -failfast -skip "$skip" ./bpf/packettest) >"$copy/log" 2>&1; then
+		verdict=SURVIVED
+	elif grep -q 'program weir_' "$copy/log"; then # the verifier refuses it
+		verdict=BROKEN
+	else
+		verdict=killed
+		by=$(grep -o -m1 -- '--- FAIL: Test[^ ]*/[^ ]*' "$copy/log" | sed 's/.*FAIL: //' | cut -c1-70) || true
+	fi
+	printf '%-8s  %-10s  %-58s  %s\n' "$verdict" "$file" "$wrong" "$by" >"$copy/verdict"
+	if [[ $verdict != killed ]]; then
+		tail -5 "$copy/log" 2>/dev/null | sed 's/^/    /' >>"$copy/verdict"
+	fi
+	cat "$copy/verdict"
+	[[ $verdict == killed ]] || return 1
+	mv "$copy/verdict" "$known"
+}
+
+# rows DIGEST PATTERN: the words of each mutant's call, each ended by a zero byte.
+rows() {
+	local file script wrong
+	while IFS=$'\t' read -r file script wrong; do
+		if [[ -n $file && $file != \#* && "$file $wrong" == *"$2"* ]]; then
+			printf '%s\0' "$1" "$file" "$script" "$wrong"
+		fi
+	done <ci/mutants/list
+}
+
+all() {
+	local digest count
+	ci/setup.sh bpf
+	mkdir -p build/tools build/mutants
+	go build -o "$bpf2go" github.com/cilium/ebpf/cmd/bpf2go
+	digest=$(made_of)
+	count=$(rows "$digest" "$1" | tr -dc '\0' | wc -c)
+	[[ $count -gt 0 ]] || die "no line of ci/mutants/list has '$1'"
+	rows "$digest" "$1" | xargs -0 -n 4 -P "$(nproc)" ci/mutants.sh one ||
+		die "a mutant survived, or does not fit or build; see above"
+	say "$((count / 4)) mutants, all killed"
+}
+
+if [[ ${1:-} == one ]]; then
+	shift
+	mutant "$@"
+	exit
+fi
+guarded all "${1:-}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test.sh PART...: vet, unit (units and packet tables; RACE=1 with the race detector), article (the article's scenario),
-# e2e (every scenario), or suite NAME (the one scenario in scenarios/NAME; FOCUS='words' picks specs of it, and the specs
-# left out do not count as skipped).
+# e2e (every scenario, LANES of them at a time, 3 unless said), or suite NAME (the one scenario in scenarios/NAME;
+# FOCUS='words' picks specs of it, and the specs left out do not count as skipped).
 set -euo pipefail
 # shellcheck source=ci/lib/guard.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/guard.sh"
@@ -47,27 +47,67 @@ unit() {
 	judged -- go test -json -count=1 -timeout=8m "${race[@]}" "${packages[@]}"
 }
 
-# suites PACKAGE...: runs Ginkgo suites one after the other, so that each has the machine, and goes on where one fails.
+# suites PACKAGE...: runs Ginkgo suites, and goes on where one fails.
 suites() {
 	[[ $(id -u) -eq 0 ]] || die "scenarios build network namespaces and load BPF: run this as root"
 	ci/build.sh
 	rm -rf build/reports
-	mkdir -p build/reports
+	mkdir -p build/reports build/suites
 	local reports=(-reports build/reports)
 	if [[ -n ${FOCUS:-} ]]; then reports=(); fi
 	judged -live "${reports[@]}" -- each_suite "$@"
 }
 
+# each_suite PACKAGE...: suites mostly wait, so LANES of them share the machine, each in namespaces of its own; then come,
+# one by one, those whose doc.go says "Alone: why", because what they measure depends on what else runs.
 each_suite() {
-	local package status=0 flags=()
+	local package beside=() alone=() status=0
 	trap 'exit 130' INT # after the suite that was interrupted has cleaned up
-	if [[ -n ${FOCUS:-} ]]; then flags+=("-ginkgo.focus=$FOCUS"); fi
-	if [[ $terminal == no ]]; then flags+=(-ginkgo.no-color); fi
 	for package in "$@"; do
-		go test -json -count=1 -timeout=30m "$package" "${flags[@]}" \
-			-ginkgo.json-report="$PWD/build/reports/$(basename "$package").json" || status=1
+		if grep -qs '^// Alone: ' "scenarios/${package##*/scenarios/}/doc.go"; then
+			alone+=("$package")
+		else
+			beside+=("$package")
+		fi
+	done
+	if [[ ${#beside[@]} -gt 1 ]]; then
+		longest_first "${beside[@]}" | xargs -n 1 -P "${LANES:-3}" ci/test.sh lane || status=1
+	else
+		alone=("${beside[@]}" "${alone[@]}")
+	fi
+	for package in "${alone[@]}"; do
+		one_suite "$package" || status=1
 	done
 	return "$status"
+}
+
+# longest_first PACKAGE...: in the order of how long they took the last time; those that never ran come first.
+longest_first() {
+	local package
+	for package in "$@"; do
+		printf '%s %s\n' "$(cat "build/suites/$(basename "$package").seconds" 2>/dev/null || echo 9999)" "$package"
+	done | sort -rn | cut -d ' ' -f 2
+}
+
+# one_suite PACKAGE: go test -json of a suite.
+one_suite() {
+	local name flags=() started=$SECONDS
+	name=$(basename "$1")
+	if [[ -n ${FOCUS:-} ]]; then flags+=("-ginkgo.focus=$FOCUS"); fi
+	if [[ $terminal == no ]]; then flags+=(-ginkgo.no-color); fi
+	go test -json -count=1 -timeout=30m "$1" "${flags[@]}" -ginkgo.json-report="$PWD/build/reports/$name.json" || return
+	echo "$((SECONDS - started))" >"build/suites/$name.seconds"
+}
+
+# lane PACKAGE: a suite among others. What it says is held until it ends, so that each is read in one piece.
+lane() {
+	local said
+	said=build/suites/$(basename "$1").json
+	# Whatever ends the suite, what it said is told.
+	# shellcheck disable=SC2064 # the file of now
+	trap "flock build/suites cat '$said'" EXIT
+	trap 'exit 130' INT
+	one_suite "$1" >"$said" 2>&1
 }
 
 part() {
@@ -87,6 +127,10 @@ part() {
 	esac
 }
 
+if [[ ${1:-} == lane ]]; then
+	lane "$2"
+	exit
+fi
 if [[ ${1:-} == suite ]]; then
 	[[ -n ${2:-} ]] || die "name a folder of scenarios/"
 	ci/setup.sh e2e
