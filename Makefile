@@ -1,7 +1,7 @@
 # weir: a service load balancer inside Kubernetes. Each target is one script of ci/ that also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test test-unit e2e bench lint fmt generate verify-generated mutants kernels clean
+.PHONY: help build demo demo-down test test-unit e2e bench lint fmt generate verify-generated mutants kernels fuzz clean
 
 help: ## list the targets
 	@ci/help.sh
@@ -44,6 +44,9 @@ mutants: ## break bpf/lib line by line and see that the packet tables catch each
 
 kernels: ## boot Debian's 6.1 and 6.12 in qemu: programs load, packet tables pass, hooks attach (as root)
 	@ci/kernels.sh
+
+fuzz: ## feed every parser that reads from outside with what nobody sends, some seconds each
+	@ci/fuzz.sh
 
 clean: ## remove bin/ and build/
 	@ci/clean.sh

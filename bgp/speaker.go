@@ -75,6 +75,12 @@ type Global struct {
 type Policy struct {
 	// NextHopSelf puts this node's address into every path that it exports.
 	NextHopSelf bool
+	// RefuseFromExternal are prefixes which, with everything inside them, are
+	// not taken from peers of role v1.PeerExternal.
+	RefuseFromExternal []netip.Prefix
+	// AcceptFromExternal, where it is not nil, is all that is taken from these,
+	// each with everything inside it.
+	AcceptFromExternal []netip.Prefix
 	// RefuseFromLB are prefixes which, with everything inside them, are not
 	// taken from peers of role v1.PeerLB.
 	RefuseFromLB []netip.Prefix
@@ -94,6 +100,12 @@ type Peer struct {
 	HoldTime uint16
 	// Password signs the segments (RFC 2385); empty for none.
 	Password v1.Password
+	// TTLSecurity sends with TTL 255 and refuses segments that come with less,
+	// which crossed a router (RFC 5082). Not with MultiHop.
+	TTLSecurity bool
+	// MaxPrefixes is how many prefixes the peer may bring; with one more its
+	// session ends. Zero for any number.
+	MaxPrefixes uint32
 }
 
 // State is what a speaker knows. Slices are sorted by address and prefix.
@@ -112,6 +124,9 @@ type Session struct {
 	Since time.Time
 	// EndOfRIB is true once the peer, in this session, has sent all it has.
 	EndOfRIB bool
+	// TooMany is true while the peer is kept out for it brought more prefixes
+	// than it may.
+	TooMany bool
 	// Received and Accepted count prefixes, before and after import policy.
 	Received, Accepted uint64
 }

@@ -38,6 +38,14 @@ type BGP struct {
 	HoldTime uint16
 	// External peers of the load balancer nodes (--extBGPPeers).
 	External []ExternalPeer
+	// Accept is all that external peers may bring, nil for anything
+	// (--extBGPAccept).
+	Accept []netip.Prefix
+	// MaxPrefixes of an external peer, zero for v1.DefaultMaxPrefixes
+	// (--extBGPMaxPrefixes).
+	MaxPrefixes uint32
+	// TTLSecurity refuses external peers behind a router (--extBGPTTLSecurity).
+	TTLSecurity bool
 	// MultiHop allows external peers behind a router (--eBGPMultiHop).
 	MultiHop bool
 }

@@ -177,6 +177,10 @@ type BGP struct {
 	// refuses them from other LB nodes, else the standby would re-export the
 	// active node's path without MED.
 	VIPs []netip.Prefix `json:"vips,omitempty"`
+	// Accept is all that external peers may bring, each prefix with what is
+	// inside it; empty stands for nothing, absent for anything. VIPs and the
+	// addresses of nodes are refused in any case.
+	Accept []netip.Prefix `json:"accept,omitzero"`
 }
 
 // DefaultHoldTime in seconds: three keepalives of 3 s. RFC 4271 section 10
@@ -205,4 +209,15 @@ type Peer struct {
 	// Password signs the session's segments (RFC 2385). Optional; both ends
 	// have the same, or no session. A GET does not show it.
 	Password Password `json:"password,omitempty"`
+	// TTLSecurity refuses segments that crossed a router (RFC 5082); both ends
+	// have it, or no session. Optional; not with MultiHop.
+	TTLSecurity bool `json:"ttlSecurity,omitempty"`
+	// MaxPrefixes is how many prefixes an external peer may bring; with one
+	// more its session ends, and it is let in again after some minutes.
+	// Optional; zero means DefaultMaxPrefixes.
+	MaxPrefixes uint32 `json:"maxPrefixes,omitempty"`
 }
+
+// DefaultMaxPrefixes are more than a data centre's routers tell a host, and
+// fewer than the Internet's table, which the kernel of a node need not hold.
+const DefaultMaxPrefixes = 10_000

@@ -156,6 +156,9 @@ func validateBGP(b BGP) error {
 		case p.Role != PeerLB && p.Role != PeerWorker && p.Role != PeerExternal:
 			return &FieldError{path + ".role", fmt.Sprintf("unknown role %q, use lb, worker or external", p.Role)}
 		}
+		if p.TTLSecurity && p.MultiHop {
+			return &FieldError{path + ".ttlSecurity", "a peer behind a router cannot have it; turn it or multiHop off"}
+		}
 		if wrong := p.Password.check(); wrong != "" {
 			return &FieldError{path + ".password", wrong}
 		}
@@ -164,9 +167,16 @@ func validateBGP(b BGP) error {
 		}
 		seen[p.Address] = i
 	}
-	for i, v := range b.VIPs {
-		if !v.IsValid() {
-			return &FieldError{fmt.Sprintf("bgp.vips[%d]", i), "not a prefix"}
+	if err := validatePrefixes("bgp.vips", b.VIPs); err != nil {
+		return err
+	}
+	return validatePrefixes("bgp.accept", b.Accept)
+}
+
+func validatePrefixes(path string, prefixes []netip.Prefix) error {
+	for i, p := range prefixes {
+		if !p.IsValid() {
+			return &FieldError{fmt.Sprintf("%s[%d]", path, i), "not a prefix"}
 		}
 	}
 	return nil

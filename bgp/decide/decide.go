@@ -47,6 +47,12 @@ func Config(kind Kind, cfg v1.BGP, services []v1.Service, roles []v1.Role) bgp.C
 		// LOCAL_PREF. The standby would re-export that one, without MED, as
 		// MED does not cross an AS, and clients would prefer the standby.
 		c.Policy.RefuseFromLB = prefixes(cfg.VIPs)
+		// What an external peer says goes on to all nodes. Where service
+		// addresses and nodes are, none of them decides.
+		c.Policy.RefuseFromExternal = prefixes(slices.Concat(cfg.VIPs, nodes(cfg)))
+		if cfg.Accept != nil {
+			c.Policy.AcceptFromExternal = prefixes(cfg.Accept)
+		}
 		c.Advertisements = advertisements(services, roles)
 	}
 	return c
@@ -64,9 +70,33 @@ func peers(kind Kind, cfg v1.BGP) []bgp.Peer {
 			Passive:  passive(kind, cfg.RouterID, p),
 			HoldTime: cmp.Or(cfg.HoldTime, v1.DefaultHoldTime),
 			Password: p.Password,
+
+			TTLSecurity: p.TTLSecurity,
+			MaxPrefixes: maxPrefixes(p),
 		})
 	}
 	slices.SortFunc(out, func(a, b bgp.Peer) int { return a.Address.Compare(b.Address) })
+	return out
+}
+
+// maxPrefixes bounds external peers. The cluster's own nodes bring what these
+// brought, and the VIPs.
+func maxPrefixes(p v1.Peer) uint32 {
+	if p.Role != v1.PeerExternal {
+		return 0
+	}
+	return cmp.Or(p.MaxPrefixes, v1.DefaultMaxPrefixes)
+}
+
+// nodes are the addresses of this node and of all others in the mesh, each as
+// a prefix.
+func nodes(cfg v1.BGP) []netip.Prefix {
+	out := []netip.Prefix{netip.PrefixFrom(cfg.RouterID, cfg.RouterID.BitLen())}
+	for _, p := range cfg.Peers {
+		if p.Role != v1.PeerExternal {
+			out = append(out, netip.PrefixFrom(p.Address, p.Address.BitLen()))
+		}
+	}
 	return out
 }
 

@@ -113,6 +113,7 @@ var samePrefix = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 func TestConfig(t *testing.T) {
 	lb2, worker, client := netip.MustParseAddr("198.51.100.11"), netip.MustParseAddr("198.51.100.101"), netip.MustParseAddr("198.51.100.1")
 	base := v1.BGP{ASN: 64512, RouterID: netip.MustParseAddr("198.51.100.10")}
+	self := netip.MustParsePrefix("198.51.100.10/32")
 	for _, tt := range []struct {
 		name string
 		kind Kind
@@ -136,7 +137,7 @@ func TestConfig(t *testing.T) {
 			},
 			want: func(c *bgp.Config) {
 				c.Peers = []bgp.Peer{
-					{Address: client, ASN: 65101, Port: 1179, Role: v1.PeerExternal, MultiHop: true, HoldTime: 9},
+					{Address: client, ASN: 65101, Port: 1179, Role: v1.PeerExternal, MultiHop: true, HoldTime: 9, MaxPrefixes: 10_000},
 					{Address: lb2, ASN: 64512, Port: 179, Role: v1.PeerLB, HoldTime: 9, Passive: true},
 					{Address: worker, ASN: 64512, Port: 179, Role: v1.PeerWorker, HoldTime: 9, Passive: true},
 				}
@@ -159,7 +160,25 @@ func TestConfig(t *testing.T) {
 				b.VIPs = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), pool}
 			},
 			want: func(c *bgp.Config) {
-				c.Policy = bgp.Policy{NextHopSelf: true, RefuseFromLB: []netip.Prefix{pool}}
+				c.Policy = bgp.Policy{NextHopSelf: true, RefuseFromLB: []netip.Prefix{pool}, RefuseFromExternal: []netip.Prefix{pool, self}}
+			},
+		},
+		{
+			name: "from external peers it refuses the addresses of all nodes too, and takes no more than it may",
+			edit: func(b *v1.BGP) {
+				b.Accept = []netip.Prefix{netip.MustParsePrefix("10.1.2.3/8")}
+				b.Peers = []v1.Peer{
+					{Address: client, ASN: 65101, Role: v1.PeerExternal, TTLSecurity: true, MaxPrefixes: 7},
+					{Address: worker, ASN: 64512, Role: v1.PeerWorker, MaxPrefixes: 7},
+				}
+			},
+			want: func(c *bgp.Config) {
+				c.Policy.RefuseFromExternal = []netip.Prefix{self, netip.PrefixFrom(worker, 32)}
+				c.Policy.AcceptFromExternal = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+				c.Peers = []bgp.Peer{
+					{Address: client, ASN: 65101, Port: 179, Role: v1.PeerExternal, HoldTime: 9, TTLSecurity: true, MaxPrefixes: 7},
+					{Address: worker, ASN: 64512, Port: 179, Role: v1.PeerWorker, HoldTime: 9, Passive: true},
+				}
 			},
 		},
 		{
@@ -176,6 +195,15 @@ func TestConfig(t *testing.T) {
 			}
 			if tt.want != nil {
 				tt.want(&want)
+			}
+			if tt.kind == LB && want.Policy.RefuseFromExternal == nil {
+				refused := []netip.Prefix{self}
+				for _, p := range want.Peers {
+					if p.Role != v1.PeerExternal {
+						refused = append(refused, netip.PrefixFrom(p.Address, 32))
+					}
+				}
+				want.Policy.RefuseFromExternal = refused
 			}
 			got := Config(tt.kind, in, nil, nil)
 			if d := cmp.Diff(want, got, samePrefix, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); d != "" {

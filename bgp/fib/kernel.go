@@ -71,6 +71,9 @@ func (o *Observed) sort(family int, r netlink.Route) {
 	o.Foreign[route.key()] = r.Protocol.String()
 	if r.Type == unix.RTN_UNICAST && r.Scope == netlink.SCOPE_LINK {
 		o.Connected = append(o.Connected, route.Prefix)
+		if r.Protocol == unix.RTPROT_KERNEL {
+			o.Subnets = append(o.Subnets, route.Prefix)
+		}
 	}
 }
 

@@ -51,6 +51,9 @@ type Observed struct {
 	// Connected are prefixes whose addresses are on a link of this node: a
 	// next hop has to be in one of them.
 	Connected []netip.Prefix
+	// Subnets are those that the kernel connected by itself, for an address of
+	// this node.
+	Subnets []netip.Prefix
 	// Local are the addresses of this node.
 	Local []netip.Addr
 }
@@ -132,6 +135,7 @@ const (
 	ForeignRoute       Reason = "ForeignRoute"
 	KernelRefused      Reason = "KernelRefused"
 	RouteNotNoted      Reason = "RouteNotNoted"
+	InsideSubnet       Reason = "InsideSubnet"
 )
 
 // Plan returns the steps from observed to desired. Deletions come last, so
@@ -153,6 +157,12 @@ func Plan(desired []Route, observed Observed, inherited map[netip.Prefix]bool) (
 	for _, r := range desired {
 		if frozen[r.Prefix] {
 			continue
+		}
+		if r.Metric != MetricVIP {
+			if subnet, inside := diverts(r.Prefix, observed.Subnets); inside {
+				problems = append(problems, insideSubnet(r.Prefix, subnet))
+				continue
+			}
 		}
 		hops, problem := reachable(r, observed.Connected)
 		if problem != nil {
@@ -181,6 +191,16 @@ func Plan(desired []Route, observed Observed, inherited map[netip.Prefix]bool) (
 		}
 	}
 	return steps, problems
+}
+
+// diverts returns the subnet of this node that p is a part of: neighbours on
+// the link would be looked for elsewhere.
+func diverts(p netip.Prefix, subnets []netip.Prefix) (netip.Prefix, bool) {
+	i := slices.IndexFunc(subnets, func(s netip.Prefix) bool { return s.Bits() < p.Bits() && s.Contains(p.Addr()) })
+	if i < 0 {
+		return netip.Prefix{}, false
+	}
+	return subnets[i], true
 }
 
 // reachable returns the next hops of r that are on a link, and a problem if

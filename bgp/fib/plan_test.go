@@ -178,6 +178,18 @@ func TestPlan(t *testing.T) {
 			problems: []Problem{{Prefix: net1, Reason: NextHopUnreachable}},
 		},
 		{
+			name:     "a part of a subnet of this node would divert its neighbours",
+			desired:  []Route{route(netip.MustParsePrefix("198.51.100.64/26"), 30, lb1), route(netip.PrefixFrom(lb2, 32), 30, lb1)},
+			own:      []Route{route(netip.PrefixFrom(lb2, 32), 30, lb1)},
+			steps:    []Step{{Delete, route(netip.PrefixFrom(lb2, 32), 30, lb1)}},
+			problems: []Problem{{Prefix: netip.MustParsePrefix("198.51.100.64/26"), Reason: InsideSubnet}, {Prefix: netip.PrefixFrom(lb2, 32), Reason: InsideSubnet}},
+		},
+		{
+			name:    "a service address may be of the nodes' own subnet, and a wider route may be around it",
+			desired: []Route{route(netip.MustParsePrefix("198.51.100.200/32"), MetricVIP, lb1), route(netip.MustParsePrefix("198.51.0.0/16"), 30, lb1), route(lan, 30, lb1)},
+			steps:   []Step{{Add, route(netip.MustParsePrefix("198.51.100.200/32"), MetricVIP, lb1)}, {Add, route(netip.MustParsePrefix("198.51.0.0/16"), 30, lb1)}, {Add, route(lan, 30, lb1)}},
+		},
+		{
 			name:      "an inherited route is not swept",
 			own:       []Route{route(vip, 0, lb1)},
 			inherited: []netip.Prefix{vip},
@@ -207,7 +219,7 @@ func TestPlan(t *testing.T) {
 			for _, p := range tt.inherited {
 				inherited[p] = true
 			}
-			o := Observed{Own: tt.own, Foreign: tt.foreign, Connected: []netip.Prefix{lan}, Local: []netip.Addr{self}}
+			o := Observed{Own: tt.own, Foreign: tt.foreign, Connected: []netip.Prefix{lan}, Subnets: []netip.Prefix{lan}, Local: []netip.Addr{self}}
 			steps, problems := Plan(tt.desired, o, inherited)
 			if d := cmp.Diff(tt.steps, steps, compare); d != "" {
 				t.Errorf("steps (-want +got):\n%s", d)

@@ -21,6 +21,12 @@ func foreign(r Route, protocol string) Problem {
 		r.Prefix, protocol, r.Metric)}
 }
 
+func insideSubnet(prefix, subnet netip.Prefix) Problem {
+	return Problem{prefix, InsideSubnet, fmt.Sprintf(
+		"route %s: it would divert a part of %s, which is on a link of this node; have the peer not announce it, or bound what it may (kube-weir --extBGPAccept)",
+		prefix, subnet)}
+}
+
 func refused(s Step, err error) Problem {
 	return Problem{s.Route.Prefix, KernelRefused, fmt.Sprintf(
 		"%s route %s via %v: %v; it is tried again", s.Op, s.Route.Prefix, s.Route.NextHops, err)}

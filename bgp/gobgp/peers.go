@@ -25,6 +25,8 @@ const (
 	idleHold     = 1
 	// multiHopTTL reaches an eBGP peer that many hops away.
 	multiHopTTL = 8
+	// neighborTTL is that of packets which crossed no router (RFC 5082).
+	neighborTTL = 255
 )
 
 // families that sessions negotiate. IPv6 is one more line here, a "::" in
@@ -53,10 +55,18 @@ func (s *Speaker) SetPeers(ctx context.Context, peers []bgp.Peer) error {
 			}
 		}
 	}
+	for addr, out := range r.shut {
+		if want[addr] != out.peer {
+			delete(r.shut, addr)
+		}
+	}
 	if err := r.applyRules(ctx, rulesOf(r.global.ASN, r.policy, want, r.ads)); err != nil {
 		return err
 	}
 	for addr, p := range want {
+		if _, out := r.shut[addr]; out {
+			continue
+		}
 		if err := r.setPeer(ctx, addr, p); err != nil {
 			return err
 		}
@@ -82,8 +92,9 @@ func (r *run) setPeer(ctx context.Context, addr netip.Addr, p bgp.Peer) error {
 		}
 	case old == p:
 		return nil
-	case old.Password != p.Password:
-		// GoBGP gives its listening socket a password with a new peer only.
+	case old.Password != p.Password, old.TTLSecurity != p.TTLSecurity, old.MaxPrefixes > p.MaxPrefixes:
+		// GoBGP gives its listening socket a password with a new peer only, and
+		// a connection its TTL when it begins; a lower limit counts anew.
 		if err := r.deletePeer(ctx, addr); err != nil {
 			return err
 		}
@@ -145,11 +156,15 @@ func (r *run) apiPeer(p bgp.Peer) *api.Peer {
 	for _, f := range families {
 		peer.AfiSafis = append(peer.AfiSafis, &api.AfiSafi{
 			Config:            &api.AfiSafiConfig{Family: f, Enabled: true},
+			PrefixLimits:      &api.PrefixLimit{Family: f, MaxPrefixes: p.MaxPrefixes},
 			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}},
 		})
 	}
 	if p.Role == v1.PeerExternal && p.MultiHop {
 		peer.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: multiHopTTL}
+	}
+	if p.TTLSecurity {
+		peer.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: neighborTTL}
 	}
 	return peer
 }

@@ -41,6 +41,10 @@ type rules struct {
 	// refuse from lbs. Both or none: GoBGP takes an empty set as "any".
 	refuse []netip.Prefix
 	lbs    []netip.Addr
+	// guard is what external peers may not bring, accept all that they may;
+	// nil for no such bound. Neither without guarded.
+	guard, accept []netip.Prefix
+	guarded       []netip.Addr
 	// prepend towards external. Both or none.
 	prepend  []prepended
 	external []netip.Addr
@@ -58,13 +62,14 @@ func rulesOf(asn uint32, p bgp.Policy, peers map[netip.Addr]bgp.Peer, ads map[ne
 		r.lbs = lbs
 		r.refuse = slices.SortedFunc(slices.Values(p.RefuseFromLB), netip.Prefix.Compare)
 	}
+	external := withRole(peers, v1.PeerExternal)
+	r.setGuard(p, external)
 	byTimes := make(map[int][]netip.Prefix)
 	for prefix, ad := range ads {
 		if ad.Prepend > 0 {
 			byTimes[ad.Prepend] = append(byTimes[ad.Prepend], prefix)
 		}
 	}
-	external := withRole(peers, v1.PeerExternal)
 	if len(byTimes) == 0 || len(external) == 0 {
 		return r
 	}
@@ -89,10 +94,14 @@ func withRole(peers map[netip.Addr]bgp.Peer, role v1.PeerRole) []netip.Addr {
 
 // imports and exports name the policies in the order in which they apply.
 func (r rules) imports() []string {
-	if len(r.refuse) == 0 {
-		return nil
+	var names []string
+	if len(r.refuse) > 0 {
+		names = append(names, refusePolicy)
 	}
-	return []string{refusePolicy}
+	if len(r.guarded) > 0 {
+		names = append(names, guardPolicy)
+	}
+	return names
 }
 
 func (r rules) exports() []string {
@@ -125,6 +134,9 @@ func (r rules) api() *api.SetPoliciesRequest {
 			Conditions: conditions(refusePrefixes, refuseNeighbors),
 			Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_REJECT},
 		}}})
+	}
+	if len(r.guarded) > 0 {
+		r.addGuard(req)
 	}
 	if len(r.prepend) > 0 {
 		req.DefinedSets = append(req.DefinedSets, neighborSet(prependNeighbors, r.external))
@@ -181,7 +193,9 @@ func (s *Speaker) SetPolicy(ctx context.Context, p bgp.Policy) error {
 	if err := s.run.applyRules(ctx, rulesOf(s.run.global.ASN, p, s.run.peers, s.run.ads)); err != nil {
 		return err
 	}
-	s.run.policy = bgp.Policy{NextHopSelf: p.NextHopSelf, RefuseFromLB: slices.Clone(p.RefuseFromLB)}
+	p.RefuseFromLB = slices.Clone(p.RefuseFromLB)
+	p.RefuseFromExternal, p.AcceptFromExternal = slices.Clone(p.RefuseFromExternal), slices.Clone(p.AcceptFromExternal)
+	s.run.policy = p
 	return nil
 }
 
@@ -244,10 +258,20 @@ func (r *run) refresh(ctx context.Context, old, want rules) error {
 			return err
 		}
 	}
-	if slices.Equal(old.refuse, want.refuse) {
-		return nil
+	if !slices.Equal(old.refuse, want.refuse) {
+		if err := r.reread(ctx, v1.PeerLB); err != nil {
+			return err
+		}
 	}
-	for _, addr := range withRole(r.peers, v1.PeerLB) {
+	if !slices.Equal(old.guard, want.guard) || !reflect.DeepEqual(old.accept, want.accept) {
+		return r.reread(ctx, v1.PeerExternal)
+	}
+	return nil
+}
+
+// reread has what the peers of a role brought pass the import policy again.
+func (r *run) reread(ctx context.Context, role v1.PeerRole) error {
+	for _, addr := range withRole(r.peers, role) {
 		err := r.reset(ctx, &api.ResetPeerRequest{
 			Address: addr.String(), Soft: true, Direction: api.ResetPeerRequest_DIRECTION_IN,
 		})

@@ -57,6 +57,25 @@ func TestRules(t *testing.T) {
 			peers: mesh,
 		},
 		{
+			name:    "external peers are guarded, and what they may bring is bounded",
+			policy:  bgp.Policy{RefuseFromExternal: []netip.Prefix{vip2, vip1}, AcceptFromExternal: []netip.Prefix{pool}},
+			peers:   mesh,
+			want:    rules{guard: []netip.Prefix{vip1, vip2}, accept: []netip.Prefix{pool}, guarded: []netip.Addr{client}},
+			imports: []string{"guard-external-gpolicy"},
+		},
+		{
+			name:    "they may bring nothing",
+			policy:  bgp.Policy{AcceptFromExternal: []netip.Prefix{}},
+			peers:   mesh,
+			want:    rules{accept: []netip.Prefix{}, guarded: []netip.Addr{client}},
+			imports: []string{"guard-external-gpolicy"},
+		},
+		{
+			name:   "without external peers there is nobody to guard against",
+			policy: bgp.Policy{RefuseFromExternal: []netip.Prefix{pool}, AcceptFromExternal: []netip.Prefix{}},
+			peers:  map[netip.Addr]v1.PeerRole{worker: v1.PeerWorker},
+		},
+		{
 			name:    "an active node prepends nothing",
 			peers:   mesh,
 			prepend: map[netip.Prefix]int{vip1: 0},

@@ -58,6 +58,10 @@ func (s *Speaker) peerChanged(ctx context.Context, r *run, state apiutil.PeerSta
 	if !ok || s.run != r {
 		return
 	}
+	if state.AdminState == api.PeerState_ADMIN_STATE_PFX_CT {
+		s.shutOut(ctx, r, addr, peer)
+		return
+	}
 	if state.DisconnectReason == api.PeerState_DISCONNECT_REASON_RESTART_TIMER_EXPIRED {
 		// GoBGP has dropped the routes, but forgets who dials: when the peer
 		// comes back, one connection makes the session and a second goroutine
@@ -121,6 +125,9 @@ func (s *Speaker) State(ctx context.Context) (bgp.State, error) {
 	})
 	if err != nil {
 		return bgp.State{}, fmt.Errorf("list BGP peers: %w", err)
+	}
+	for addr, out := range s.run.shut {
+		st.Sessions = append(st.Sessions, bgp.Session{Address: addr, State: "idle", Since: out.since, TooMany: true})
 	}
 	slices.SortFunc(st.Sessions, func(a, b bgp.Session) int { return a.Address.Compare(b.Address) })
 	st.Routes, err = s.run.routes()

@@ -6,6 +6,7 @@
 package gobgp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ type Options struct {
 	// they may keep our routes until we have announced them anew (RFC 4724).
 	// Set it only if the routes of an earlier run still stand.
 	Restarting bool
+	// ReadmitAfter is how long a peer stays out that brought too many prefixes.
+	// Optional; zero means 5 minutes.
+	ReadmitAfter time.Duration
 	// Logger gets GoBGP's own messages. Optional; nil discards them.
 	Logger *slog.Logger
 }
@@ -63,6 +67,8 @@ type run struct {
 	peers    map[netip.Addr]bgp.Peer
 	ads      map[netip.Prefix]v1.Advertisement
 	sessions map[netip.Addr]*watched
+	// shut are the peers that GoBGP does not have, for they brought too much.
+	shut map[netip.Addr]shut
 }
 
 var _ bgp.Speaker = (*Speaker)(nil)
@@ -74,6 +80,7 @@ func New(o Options) *Speaker {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.ReadmitAfter = cmp.Or(o.ReadmitAfter, readmitAfter)
 	return &Speaker{options: o, changed: make(chan struct{}, 1)}
 }
 
@@ -136,6 +143,7 @@ func (s *Speaker) start(ctx context.Context, g bgp.Global) (*run, error) {
 		peers:    make(map[netip.Addr]bgp.Peer),
 		ads:      make(map[netip.Prefix]v1.Advertisement),
 		sessions: make(map[netip.Addr]*watched),
+		shut:     make(map[netip.Addr]shut),
 	}
 	if err := s.watch(watching, r); err != nil {
 		cancel()

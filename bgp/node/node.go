@@ -105,7 +105,7 @@ func (n *Node) Apply(ctx context.Context, cfg *v1.BGP, services []v1.Service, ro
 
 func cloneBGP(b v1.BGP) v1.BGP {
 	b.Peers = slices.Clone(b.Peers)
-	b.VIPs = slices.Clone(b.VIPs)
+	b.VIPs, b.Accept = slices.Clone(b.VIPs), slices.Clone(b.Accept)
 	return b
 }
 

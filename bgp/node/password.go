@@ -57,8 +57,8 @@ func (n *Node) weigh(sessions []bgp.Session) tcpmd5.Refused {
 	return refused
 }
 
-// down says of each session that is not up why that may be a matter of its
-// password. configured is when BGP was.
+// down says of each session that is not up why that is, where it is known, or
+// may be a matter of its password. configured is when BGP was.
 func down(now, configured time.Time, peers []bgp.Peer, sessions []bgp.Session, refused tcpmd5.Refused) []v1.Condition {
 	byAddress := make(map[netip.Addr]bgp.Session, len(sessions))
 	for _, s := range sessions {
@@ -73,6 +73,10 @@ func down(now, configured time.Time, peers []bgp.Peer, sessions []bgp.Session, r
 		since := s.Since
 		if since.Before(configured) {
 			since = configured
+		}
+		if s.TooMany {
+			out = append(out, tooMany(p))
+			continue
 		}
 		if reason, why := suspect(p, now.Sub(since), refused); reason != "" {
 			out = append(out, v1.Condition{

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 const (
 	reasonSpeakerFailed = "SpeakerFailed"
 	reasonKernelFailed  = "KernelFailed"
+	reasonTooMany       = "TooManyPrefixes"
 )
 
 // Status returns the speaker and the learned routes as they stand, nil while
@@ -93,4 +95,10 @@ func conditions(speaker, kernel error, problems []fib.Problem) []v1.Condition {
 		add(string(p.Reason), p.Message)
 	}
 	return out
+}
+
+func tooMany(p bgp.Peer) v1.Condition {
+	return v1.Condition{Type: v1.ConditionEstablished, Reason: reasonTooMany, Message: fmt.Sprintf(
+		"no session with %s: it announced more than %d prefixes and is let in again in a few minutes; have it announce fewer, or raise the limit (kube-weir --extBGPMaxPrefixes)",
+		p.Address, p.MaxPrefixes)}
 }

@@ -92,6 +92,16 @@ func (f *flags) bgp() (*controller.BGP, error) {
 	case f.bgpHoldTime != 0 && f.bgpHoldTime < 3:
 		return nil, fmt.Errorf("read --bgpHoldTime: %d s is too short (RFC 4271 section 4.2); use 3 or more", f.bgpHoldTime)
 	}
+	if f.extBGPTTLSecurity && f.eBGPMultiHop {
+		return nil, errors.New("read --extBGPTTLSecurity: peers behind a router (--eBGPMultiHop) cannot have it; give only one of them")
+	}
+	if f.extBGPMaxPrefixes == 0 {
+		return nil, errors.New("read --extBGPMaxPrefixes: 0 lets nobody in; use 1 or more, or --extBGPAccept=none")
+	}
+	accept, err := parseAccept(f.extBGPAccept)
+	if err != nil {
+		return nil, fmt.Errorf("read --extBGPAccept: %w", err)
+	}
 	peers, err := parsePeers(f.extBGPPeers)
 	if err != nil {
 		return nil, fmt.Errorf("read --extBGPPeers: %w", err)
@@ -102,7 +112,28 @@ func (f *flags) bgp() (*controller.BGP, error) {
 	return &controller.BGP{
 		ASN: f.setBGP, ListenPort: f.listenBGPPort, HoldTime: f.bgpHoldTime,
 		External: peers, MultiHop: f.eBGPMultiHop,
+		Accept: accept, MaxPrefixes: f.extBGPMaxPrefixes, TTLSecurity: f.extBGPTTLSecurity,
 	}, nil
+}
+
+// parseAccept reads --extBGPAccept; nil stands for any, an empty list for none.
+func parseAccept(list string) ([]netip.Prefix, error) {
+	switch list {
+	case "any", "":
+		return nil, nil
+	case "none":
+		return []netip.Prefix{}, nil
+	}
+	var out []netip.Prefix
+	for item := range strings.SplitSeq(list, ",") {
+		item = strings.TrimSpace(item)
+		p, err := netip.ParsePrefix(item)
+		if err != nil || !p.Addr().Is4() {
+			return nil, fmt.Errorf("%q is no IPv4 prefix; write any, none, or ADDRESS/BITS, comma separated", item)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 func parsePeers(list string) ([]controller.ExternalPeer, error) {

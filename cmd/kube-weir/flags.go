@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weir-lb/weir/api/transport"
+	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
 )
 
@@ -15,6 +16,9 @@ type flags struct {
 	externalCIDR, cidrPools             string
 	setBGP                              uint32
 	extBGPPeers, bgpPasswordFile        string
+	extBGPAccept                        string
+	extBGPMaxPrefixes                   uint32
+	extBGPTTLSecurity                   bool
 	listenBGPPort, bgpHoldTime          uint16
 	eBGPMultiHop                        bool
 	setRoles                            string
@@ -51,6 +55,9 @@ func (f *flags) define(set *pflag.FlagSet) {
 	set.Uint32Var(&f.setBGP, "setBGP", 0, "AS number of all nodes; turns BGP on")
 	set.StringVar(&f.extBGPPeers, "extBGPPeers", "", "external peers of the load balancer nodes: IP:AS, comma separated")
 	set.StringVar(&f.bgpPasswordFile, "bgpPasswordFile", "", "file with the passwords of external peers (RFC 2385): a line IP PASSWORD each")
+	set.StringVar(&f.extBGPAccept, "extBGPAccept", "any", "what external peers may announce: any, none, or prefixes, comma separated, each with all inside it; service and node addresses are never taken from them")
+	set.Uint32Var(&f.extBGPMaxPrefixes, "extBGPMaxPrefixes", v1.DefaultMaxPrefixes, "how many prefixes an external peer may announce before it is shut out for five minutes")
+	set.BoolVar(&f.extBGPTTLSecurity, "extBGPTTLSecurity", false, "refuse external peers that are behind a router (RFC 5082); their side needs it too")
 	set.Uint16Var(&f.listenBGPPort, "listenBGPPort", 179, "port on which all nodes listen for BGP")
 	set.Uint16Var(&f.bgpHoldTime, "bgpHoldTime", 0, "BGP hold time in seconds, 3 or more (default: weir's, 9)")
 	set.BoolVar(&f.eBGPMultiHop, "eBGPMultiHop", false, "allow external peers that are behind a router")

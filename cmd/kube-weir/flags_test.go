@@ -58,6 +58,18 @@ func TestFlags(t *testing.T) {
 				return len(b.External) == 2 && b.External[1].ASN == 64511 && b.External[1].Address.String() == "192.168.90.9" &&
 					b.ListenPort == 1791 && b.HoldTime == 3 && b.MultiHop
 			}},
+		{"from external peers anything comes, up to a limit", []string{pool, "--setBGP=64512"},
+			func(c config) bool {
+				b := c.controller.BGP
+				return b.Accept == nil && b.MaxPrefixes == v1.DefaultMaxPrefixes && !b.TTLSecurity
+			}},
+		{"nothing may", []string{pool, "--setBGP=64512", "--extBGPAccept=none"},
+			func(c config) bool { return c.controller.BGP.Accept != nil && len(c.controller.BGP.Accept) == 0 }},
+		{"some may, from neighbours alone", []string{pool, "--setBGP=64512", "--extBGPAccept=10.1.2.3/8, 0.0.0.0/0", "--extBGPMaxPrefixes=5", "--extBGPTTLSecurity"},
+			func(c config) bool {
+				b := c.controller.BGP
+				return len(b.Accept) == 2 && b.Accept[0].String() == "10.0.0.0/8" && b.MaxPrefixes == 5 && b.TTLSecurity
+			}},
 		{"several pools", []string{"--cidrPools=a=10.0.0.0/24,b=10.0.1.5-10.0.1.9"}, func(c config) bool { return len(c.controller.Pools) == 2 }},
 		{"switches", []string{pool, "--monitor", "--setUniqueIP", "--usePodNetwork"},
 			func(c config) bool {
@@ -105,6 +117,9 @@ func TestRefusals(t *testing.T) {
 		{[]string{given, pool, "--setBGP=64512", "--extBGPPeers=192.168.80.1:1,192.168.80.1:2"}, 1, "192.168.80.1 is there twice"},
 		{[]string{given, pool, "--setBGP=64512", "--bgpHoldTime=2"}, 1, "use 3 or more"},
 		{[]string{given, pool, "--setBGP=64512", "--listenBGPPort=0"}, 1, "0 is no port"},
+		{[]string{given, pool, "--setBGP=64512", "--extBGPAccept=10.0.0.0"}, 1, `"10.0.0.0" is no IPv4 prefix; write any, none, or ADDRESS/BITS`},
+		{[]string{given, pool, "--setBGP=64512", "--extBGPMaxPrefixes=0"}, 1, "0 lets nobody in"},
+		{[]string{given, pool, "--setBGP=64512", "--extBGPTTLSecurity", "--eBGPMultiHop"}, 1, "give only one of them"},
 		{[]string{given, pool, "--setRoles=192.168.80.80"}, 1, "weir binds no address to an interface"},
 		{[]string{given, pool, "--setLBMode=3"}, 1, "use 0 default, 1 onearm or 2 fullnat"},
 		{[]string{given, pool, "--tls-cert=x"}, 1, "give --tls-cert, --tls-key and --tls-ca together"},

@@ -48,9 +48,12 @@ func mesh(self Instance, lbs, peers []Instance, cfg controller.Config) *v1.BGP {
 		out.VIPs = append(out.VIPs, p.Prefixes()...)
 	}
 	if self.Role == v1.NodeLB {
-		out.NextHopSelf = true
+		out.NextHopSelf, out.Accept = true, cfg.BGP.Accept
 		for _, e := range cfg.BGP.External {
-			add(v1.Peer{Address: e.Address, ASN: e.ASN, Role: v1.PeerExternal, MultiHop: cfg.BGP.MultiHop, Password: e.Password})
+			add(v1.Peer{
+				Address: e.Address, ASN: e.ASN, Role: v1.PeerExternal, Password: e.Password,
+				MultiHop: cfg.BGP.MultiHop, TTLSecurity: cfg.BGP.TTLSecurity, MaxPrefixes: cfg.BGP.MaxPrefixes,
+			})
 		}
 	}
 	slices.SortFunc(out.Peers, func(a, b v1.Peer) int { return a.Address.Compare(b.Address) })

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# fuzz.sh [PATTERN]: searches with every Go fuzz target (whose name PATTERN matches) for FUZZTIME, 3s unless said. What it
+# finds goes to testdata/fuzz beside the target, where every later run of the tests takes it for a seed: commit it with the fix.
+set -euo pipefail
+# shellcheck source=ci/lib/guard.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/guard.sh"
+hear_interrupts "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+# shellcheck source=ci/lib/say.sh
+source ci/lib/say.sh
+ci/setup.sh build
+mkdir -p build
+
+# targets PATTERN: lines "FOLDER NAME".
+targets() {
+	git grep -oE '^func Fuzz[A-Za-z0-9]+\(f \*testing\.F\)' -- '*_test.go' |
+		sed -E 's|/[^/]+:func (Fuzz[A-Za-z0-9]+).*| \1|' | grep -E -- "${1:-}"
+}
+
+failed=() count=0
+while read -r folder name; do
+	count=$((count + 1))
+	if ! guarded go test "./$folder" -vet=off -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-3s}" -fuzzminimizetime 1s >build/fuzz.log 2>&1; then
+		cat build/fuzz.log
+		failed+=("$folder.$name")
+		continue
+	fi
+	say "$folder $name: $(grep -o 'execs: [0-9]*' build/fuzz.log | tail -1)"
+done < <(targets "${1:-}")
+[[ $count -gt 0 ]] || die "no fuzz target matches '${1:-}'"
+[[ ${#failed[@]} -eq 0 ]] || die "broken: ${failed[*]}"
+say "$count targets, nothing found"
