@@ -112,6 +112,7 @@ const (
 	tcFlowFlagsFLOW_TAKEN    tcFlowFlags = 4
 	tcFlowFlagsFLOW_UP       tcFlowFlags = 8
 	tcFlowFlagsFLOW_PAIR_UP  tcFlowFlags = 16
+	tcFlowFlagsFLOW_ANSWERED tcFlowFlags = 32
 )
 
 type tcFlowKey struct {

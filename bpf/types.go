@@ -35,11 +35,12 @@ const (
 
 // Bits of Flow.Flags.
 const (
-	FlowReply   = uint8(tcFlowFlagsFLOW_REPLY)
-	FlowSeenFIN = uint8(tcFlowFlagsFLOW_SEEN_FIN)
-	FlowTaken   = uint8(tcFlowFlagsFLOW_TAKEN)
-	FlowUp      = uint8(tcFlowFlagsFLOW_UP)
-	FlowPairUp  = uint8(tcFlowFlagsFLOW_PAIR_UP)
+	FlowReply    = uint8(tcFlowFlagsFLOW_REPLY)
+	FlowSeenFIN  = uint8(tcFlowFlagsFLOW_SEEN_FIN)
+	FlowTaken    = uint8(tcFlowFlagsFLOW_TAKEN)
+	FlowUp       = uint8(tcFlowFlagsFLOW_UP)
+	FlowPairUp   = uint8(tcFlowFlagsFLOW_PAIR_UP)
+	FlowAnswered = uint8(tcFlowFlagsFLOW_ANSWERED)
 )
 
 // VIPActive is a bit of VIP.Flags.

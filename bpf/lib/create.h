@@ -234,6 +234,7 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 		.port_min = vip->port_min,
 		.port_max = vip->port_max,
 		.port_state = port_seed(&packet->key),
+		.flow.last_seen = bpf_jiffies64(),
 	};
 	struct flow *flow = &creation.flow;
 	const struct backend *backend = service_choose(service, &flow->backend);

@@ -11,7 +11,7 @@
 const enum hook hook_end = HOOK_END;
 const enum counter counter_end = COUNTER_END;
 const enum flow_state flow_state_end = FLOW_CLOSING;
-const enum flow_flags flow_flags_end = FLOW_PAIR_UP;
+const enum flow_flags flow_flags_end = FLOW_ANSWERED;
 const enum vip_flags vip_flags_end = VIP_ACTIVE;
 const enum service_mode service_mode_end = MODE_FULLNAT;
 const enum service_algorithm service_algorithm_end = ALGORITHM_RR;

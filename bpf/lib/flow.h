@@ -81,6 +81,16 @@ static __always_inline __u32 *flow_word(struct flow *flow)
 
 #define FLOW_WORD_FLAGS(flags) ((__u32)(flags) << 24)
 
+/* Sets flags of an entry. Nothing that the CPU does after it comes before it, nor
+ * the other way round: only an atomic whose result is used has that on arm64.
+ */
+static __always_inline void flow_mark(struct flow *flow, __u8 flags)
+{
+	__u32 before = __sync_fetch_and_or(flow_word(flow), FLOW_WORD_FLAGS(flags));
+
+	asm volatile("" : "+r"(before));
+}
+
 /* Wins the right to replace or delete an entry: true on one CPU only, and then
  * for as long as the entry exists. The entry must still be in the state in which
  * the caller judged it: its memory may be another entry's by now, a fresh one of
@@ -130,13 +140,15 @@ static __always_inline void flow_close_pair(void *map, const struct flow_key *ke
 
 /* A direction has closed; when both have, the connection is over. The last
  * acknowledgements still pass: the entries stay until they are swept or replaced.
+ * Where both close at once on two CPUs, each marks its own before it looks at the
+ * other's, so that one of them at least sees both.
  */
 static __always_inline void flow_fin(void *map, const struct flow_key *key, struct flow *flow)
 {
 	struct flow_key pair_key;
 	struct flow *pair;
 
-	__sync_fetch_and_or(flow_word(flow), FLOW_WORD_FLAGS(FLOW_SEEN_FIN));
+	flow_mark(flow, FLOW_SEEN_FIN);
 	flow_pair_key(flow, key->proto, &pair_key);
 	pair = bpf_map_lookup_elem(map, &pair_key);
 	if (!pair || !(pair->flags & FLOW_SEEN_FIN) || !flow_is_pair_of(key, pair))

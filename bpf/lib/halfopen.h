@@ -1,9 +1,64 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Flows whose peer has not answered, and the step from there to flows. */
+/* Flows whose client has not shown yet that it hears answers, and the step from
+ * there to flows: TCP's acknowledgement of a SYN-ACK, SCTP's COOKIE ECHO. UDP has no
+ * such packet, there the backend's answer must do (docs/adr/0009).
+ *
+ * Entries of an LRU map are reused at once, without waiting for whoever reads them.
+ * So they are copied, and the copy is what packets are rewritten by.
+ */
 #ifndef WEIR_LIB_HALFOPEN_H
 #define WEIR_LIB_HALFOPEN_H
 
 #include "lib/flow.h"
+
+/* What was read before stays before what is read after, on arm64 too. */
+static __always_inline void read_barrier(void)
+{
+	__u64 word = 0;
+
+	__sync_lock_test_and_set(&word, 1);
+	asm volatile("" ::"r"(&word) : "memory");
+}
+
+/* What flows_new has for a packet. */
+enum halfopen {
+	HALFOPEN_NONE,
+	HALFOPEN_COPY,	   /* a half-open flow: its copy is what counts */
+	HALFOPEN_PROMOTED, /* it stands in flows now */
+	HALFOPEN_DROP,
+};
+
+/* Copies the entry of flows_new at key. NULL: there is none, or it went away
+ * meanwhile. An entry that still stands under key after it was copied stood there
+ * all the time: for it to have left and come back, the map would have to give away
+ * all its entries within two lookups. The entry itself is good for marks only, whose
+ * worst is said where they are made.
+ */
+static __always_inline struct flow *halfopen_read(const struct flow_key *key, struct flow *copy)
+{
+	struct flow *entry = bpf_map_lookup_elem(&flows_new, key);
+
+	if (!entry)
+		return NULL;
+	*copy = *entry;
+	read_barrier();
+	return bpf_map_lookup_elem(&flows_new, key) == entry ? entry : NULL;
+}
+
+/* Writes back what a packet has changed of the copy. The next hop is not kept:
+ * another connection that got the entry in this instant would be sent there, while
+ * a count that is off harms nobody.
+ */
+static __always_inline void halfopen_account(const struct flow_key *key, const struct flow *copy)
+{
+	struct flow *entry = bpf_map_lookup_elem(&flows_new, key);
+
+	if (!entry || !flow_is_same(entry, copy))
+		return;
+	entry->packets = copy->packets;
+	entry->bytes = copy->bytes;
+	entry->last_seen = copy->last_seen;
+}
 
 /* Whether answers to the client's flow will be recognised: the reply entry is
  * there, or could be restored (the LRU may have evicted it). False: its tuple has
@@ -26,97 +81,179 @@ static __always_inline bool halfopen_confirm(const struct flow_key *key, const s
 	return pair && flow_is_pair_of(key, pair);
 }
 
-/* Moves a connection to flows, reply first: whoever finds the client's entry
- * there can rely on the other. The entries in flows_new stay: a CPU that missed in
- * flows just before must still find them. NULL: see verdict.
- */
-static __always_inline struct flow *halfopen_promote(const struct flow_key *key, struct flow *reply,
-						     enum counter *verdict)
+/* Inserts an entry into flows. COUNTER_IN: it was there already. */
+static __noinline enum counter establish(const struct flow_key *key, const struct flow *flow)
 {
-	struct flow established = *reply, forward;
+	const struct flow *present;
+	int error = bpf_map_update_elem(&flows, key, flow, BPF_NOEXIST);
+
+	if (!error)
+		return COUNTER_FORWARDED;
+	if (error != -EEXIST)
+		return DROP_FLOWS_FULL;
+	present = bpf_map_lookup_elem(&flows, key);
+	return present && !flow_is_same(flow, present) ? DROP_NO_FLOW : COUNTER_IN;
+}
+
+/* Inserts both entries, reply first: whoever finds the client's entry there can
+ * rely on the other.
+ */
+static __always_inline enum counter establish_both(const struct flow_key *reply_key,
+						   const struct flow *reply,
+						   const struct flow_key *client_key,
+						   const struct flow *client)
+{
+	enum counter first = establish(reply_key, reply), second;
+
+	if (first > COUNTER_FORWARDED)
+		return first;
+	second = establish(client_key, client);
+	if (second > COUNTER_FORWARDED && first == COUNTER_FORWARDED)
+		bpf_map_delete_elem(&flows, reply_key);
+	return second;
+}
+
+/* Moves a connection to flows, by either of its entries: own is the copy of entry at
+ * key. The entries in flows_new stay: a CPU that missed in flows just before must
+ * still find them. If their memory is another connection's by now, that one looks
+ * promoted and can lose its tuple before it is. COUNTER_FORWARDED, COUNTER_IN: done.
+ */
+static __always_inline enum counter halfopen_promote(const struct flow_key *key, struct flow *entry,
+						     const struct flow *own)
+{
+	struct flow established = *own, reverse, pair;
+	struct flow_key pair_key;
+	struct flow *pair_entry;
+	enum counter result;
+
+	established.state = FLOW_ESTABLISHED;
+	established.flags &= ~FLOW_ANSWERED;
+	flow_reverse(key, &established, &reverse);
+	flow_pair_key(own, key->proto, &pair_key);
+	pair_entry = halfopen_read(&pair_key, &pair);
+	if (pair_entry) {
+		if (!flow_is_same(&pair, &reverse))
+			return DROP_NO_FLOW;
+		reverse.packets = pair.packets;
+		reverse.bytes = pair.bytes;
+		reverse.last_seen = pair.last_seen;
+		reverse.flags |= pair.flags & FLOW_SEEN_FIN;
+	}
+	if (own->flags & FLOW_REPLY)
+		result = establish_both(key, &established, &pair_key, &reverse);
+	else
+		result = establish_both(&pair_key, &reverse, key, &established);
+	if (result > COUNTER_FORWARDED)
+		return result;
+	entry->state = FLOW_ESTABLISHED;
+	if (pair_entry)
+		pair_entry->state = FLOW_ESTABLISHED;
+	return result;
+}
+
+/* Notes with the client's entry that the backend has answered. If the LRU has
+ * evicted that entry it is made again. False: the client has moved on, and this is
+ * no flow's answer any more.
+ */
+static __always_inline bool halfopen_answered(const struct flow_key *key, const struct flow *reply)
+{
 	struct flow_key client;
-	struct flow *halfopen, *present;
-	int error, inserted;
+	struct flow forward;
+	struct flow *present;
 
 	flow_pair_key(reply, key->proto, &client);
-	halfopen = bpf_map_lookup_elem(&flows_new, &client);
-	*verdict = DROP_NO_FLOW;
-	if (halfopen && !flow_is_pair_of(key, halfopen))
-		return NULL;
-	established.state = FLOW_ESTABLISHED;
-	flow_reverse(key, &established, &forward);
-	if (halfopen) {
-		forward.nexthop = halfopen->nexthop;
-		forward.packets = halfopen->packets;
-		forward.bytes = halfopen->bytes;
-		forward.last_seen = halfopen->last_seen;
+	present = bpf_map_lookup_elem(&flows_new, &client);
+	if (present) {
+		if (!flow_is_pair_of(key, present))
+			return false;
+		if (!(present->flags & FLOW_ANSWERED))
+			flow_mark(present, FLOW_ANSWERED);
+		return true;
 	}
-
-	*verdict = DROP_FLOWS_FULL;
-	inserted = bpf_map_update_elem(&flows, key, &established, BPF_NOEXIST);
-	if (inserted && inserted != -EEXIST)
-		return NULL;
-	error = bpf_map_update_elem(&flows, &client, &forward, BPF_NOEXIST);
-	if (error == -EEXIST) {
-		present = bpf_map_lookup_elem(&flows, &client);
-		if (present && !flow_is_pair_of(key, present))
-			*verdict = DROP_NO_FLOW;
-		else
-			error = 0;
-	}
-	if (error) {
-		if (!inserted)
-			bpf_map_delete_elem(&flows, key);
-		return NULL;
-	}
-	reply->state = FLOW_ESTABLISHED;
-	if (halfopen)
-		halfopen->state = FLOW_ESTABLISHED;
-	*verdict = DROP_CONTENDED; /* if it is gone again already */
-	return bpf_map_lookup_elem(&flows, key);
+	present = bpf_map_lookup_elem(&flows, &client);
+	if (present)
+		return flow_is_pair_of(key, present);
+	flow_reverse(key, reply, &forward);
+	forward.flags |= FLOW_ANSWERED;
+	forward.last_seen = bpf_jiffies64();
+	/* Another CPU may do the same; where there is no room the backend repeats. */
+	bpf_map_update_elem(&flows_new, &client, &forward, BPF_NOEXIST);
+	return true;
 }
 
-static __always_inline struct flow *halfopen_reply(const struct packet *packet, struct flow *reply,
-						   enum counter *verdict)
-{
-	/* A refusal opens nothing, nor does what comes after it. */
-	flow_signal(&flows_new, &packet->key, reply, packet->signals);
-	if (reply->state == FLOW_CLOSING || reply->flags & FLOW_TAKEN)
-		return reply;
-	return halfopen_promote(&packet->key, reply, verdict);
-}
-
-/* The flow in flows_new that packet is of. NULL: none, and verdict is COUNTER_IN
- * or why the packet must be dropped.
- */
-static __noinline struct flow *halfopen_find(const struct packet *packet, enum counter *verdict)
+static __always_inline enum halfopen halfopen_reply(const struct packet *packet, struct flow *entry,
+						    const struct flow *copy, enum counter *verdict)
 {
 	const struct flow_key *key = &packet->key;
-	struct flow *flow = bpf_map_lookup_elem(&flows_new, key);
+
+	/* A refusal opens nothing, nor does what comes after it. */
+	flow_signal(&flows_new, key, entry, packet->signals);
+	if (packet->signals & SIGNAL_RESET || copy->state == FLOW_CLOSING ||
+	    copy->flags & FLOW_TAKEN)
+		return HALFOPEN_COPY;
+	if (key->proto == IPPROTO_UDP || copy->state == FLOW_ESTABLISHED) {
+		*verdict = halfopen_promote(key, entry, copy);
+		return *verdict > COUNTER_FORWARDED ? HALFOPEN_DROP : HALFOPEN_PROMOTED;
+	}
+	if (halfopen_answered(key, copy))
+		return HALFOPEN_COPY;
+	*verdict = DROP_NO_FLOW;
+	return HALFOPEN_DROP;
+}
+
+/* Whether a client's packet shows that it got the answer, or the flow has been
+ * promoted already. A host whose address was forged says nothing, or resets.
+ */
+static __always_inline bool halfopen_is_acknowledged(const struct packet *packet,
+						     const struct flow *copy)
+{
+	if (packet->signals & (SIGNAL_FIRST | SIGNAL_RESET) || copy->flags & FLOW_TAKEN)
+		return false;
+	return copy->state == FLOW_ESTABLISHED ||
+	       (copy->state == FLOW_HALF_OPEN && copy->flags & FLOW_ANSWERED);
+}
+
+static __always_inline enum halfopen halfopen_client(const struct packet *packet,
+						     struct flow *entry, const struct flow *copy,
+						     enum counter *verdict)
+{
+	const struct flow_key *key = &packet->key;
 	struct flow_key pair_key;
 
-	if (!flow)
-		return NULL;
-	if (flow->flags & FLOW_REPLY)
-		return halfopen_reply(packet, flow, verdict);
-	if (packet->signals & SIGNAL_FIRST && flow->state == FLOW_CLOSING) {
+	if (packet->signals & SIGNAL_FIRST && copy->state == FLOW_CLOSING) {
 		/* Refused before and tried again: a new decision. */
-		if (!flow_claim(flow, FLOW_CLOSING)) {
-			*verdict = DROP_CONTENDED;
-			return NULL;
-		}
-		flow_pair_key(flow, key->proto, &pair_key);
+		*verdict = DROP_CONTENDED;
+		if (!flow_claim(entry, FLOW_CLOSING))
+			return HALFOPEN_DROP;
+		flow_pair_key(copy, key->proto, &pair_key);
 		flow_retire_reply(&flows_new, &pair_key, key);
 		bpf_map_delete_elem(&flows_new, key);
-		return NULL;
+		return HALFOPEN_NONE;
 	}
-	if (!halfopen_confirm(key, flow)) {
-		if (flow_claim(flow, flow->state))
+	if (!halfopen_confirm(key, copy)) {
+		if (flow_claim(entry, copy->state))
 			bpf_map_delete_elem(&flows_new, key);
-		return NULL;
+		return HALFOPEN_NONE;
 	}
-	flow_signal(&flows_new, key, flow, packet->signals);
-	return flow;
+	if (!halfopen_is_acknowledged(packet, copy)) {
+		flow_signal(&flows_new, key, entry, packet->signals);
+		return HALFOPEN_COPY;
+	}
+	*verdict = halfopen_promote(key, entry, copy);
+	return *verdict > COUNTER_FORWARDED ? HALFOPEN_DROP : HALFOPEN_PROMOTED;
+}
+
+/* The flow in flows_new that packet is of. HALFOPEN_DROP: verdict says why. */
+static __noinline enum halfopen halfopen_find(const struct packet *packet, struct flow *copy,
+					      enum counter *verdict)
+{
+	struct flow *entry = halfopen_read(&packet->key, copy);
+
+	if (!entry)
+		return HALFOPEN_NONE;
+	if (copy->flags & FLOW_REPLY)
+		return halfopen_reply(packet, entry, copy, verdict);
+	return halfopen_client(packet, entry, copy, verdict);
 }
 
 #endif /* WEIR_LIB_HALFOPEN_H */

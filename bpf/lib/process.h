@@ -42,9 +42,11 @@ static __noinline int forward(ctx_t *ctx, const struct packet *packet, struct fl
 
 	if (unlikely(is_delivered(packet, flow)))
 		return deliver(ctx, packet, flow);
+	hop = nexthop_cached(flow);
+	if (unlikely(ctx_is_misdelivered(ctx, hop)))
+		return finish(COUNTER_PASSED);
 	if (!ctx_starts_here() && packet->ttl <= 1)
 		return finish(DROP_TTL_EXCEEDED);
-	hop = nexthop_cached(flow);
 	if (!hop) {
 		enum counter verdict = nexthop_resolve(ctx, packet, flow, &route);
 
@@ -63,6 +65,16 @@ static __noinline int forward(ctx_t *ctx, const struct packet *packet, struct fl
 	flow_touch(flow, packet->length);
 	count(HOOK, COUNTER_FORWARDED);
 	return ctx_send(ctx, hop, route.gateway);
+}
+
+/* Sends a packet of a flow that is half-open, by its copy. */
+static __always_inline int forward_halfopen(ctx_t *ctx, const struct packet *packet,
+					    struct flow *copy)
+{
+	int action = forward(ctx, packet, copy);
+
+	halfopen_account(&packet->key, copy);
+	return action;
 }
 
 /* 0/8, 127/8, multicast, reserved and broadcast cannot be a source. */
@@ -152,32 +164,51 @@ static __always_inline bool renew(const struct flow_key *key, struct flow *flow)
 	return true;
 }
 
+/* A packet that flows has nothing for. */
+static __always_inline int unestablished(ctx_t *ctx, const struct packet *packet)
+{
+	const struct flow_key *key = &packet->key;
+	enum counter verdict = DROP_CONTENDED;
+	struct flow copy;
+	struct flow *flow;
+
+	switch (halfopen_find(packet, &copy, &verdict)) {
+	case HALFOPEN_COPY:
+		return forward_halfopen(ctx, packet, &copy);
+	case HALFOPEN_DROP:
+		return finish(verdict);
+	case HALFOPEN_NONE:
+		verdict = admit(ctx, packet);
+		if (verdict != COUNTER_FORWARDED)
+			return finish(verdict);
+		break;
+	case HALFOPEN_PROMOTED:
+		break;
+	}
+	flow = bpf_map_lookup_elem(&flows, key);
+	if (flow) {
+		flow_signal(&flows, key, flow, packet->signals);
+		return forward(ctx, packet, flow);
+	}
+	if (halfopen_read(key, &copy))
+		return forward_halfopen(ctx, packet, &copy);
+	return finish(DROP_CONTENDED); /* it is gone again already */
+}
+
 static __noinline int unusual(ctx_t *ctx, const struct packet *packet)
 {
 	const struct flow_key *key = &packet->key;
 	struct flow *flow = bpf_map_lookup_elem(&flows, key);
-	enum counter verdict = COUNTER_IN;
 
-	if (!flow) {
-		flow = halfopen_find(packet, &verdict);
-	} else if (packet->signals & SIGNAL_FIRST && flow->state == FLOW_CLOSING) {
-		if (!renew(key, flow))
-			return finish(DROP_CONTENDED);
-		flow = NULL;
-	} else {
-		flow_signal(&flows, key, flow, packet->signals);
-	}
-	if (flow)
-		return forward(ctx, packet, flow);
-	if (verdict != COUNTER_IN)
-		return finish(verdict);
-	verdict = admit(ctx, packet);
-	if (verdict != COUNTER_FORWARDED)
-		return finish(verdict);
-	flow = bpf_map_lookup_elem(&flows, key) ?: bpf_map_lookup_elem(&flows_new, key);
 	if (!flow)
+		return unestablished(ctx, packet);
+	if (!(packet->signals & SIGNAL_FIRST) || flow->state != FLOW_CLOSING) {
+		flow_signal(&flows, key, flow, packet->signals);
+		return forward(ctx, packet, flow);
+	}
+	if (!renew(key, flow))
 		return finish(DROP_CONTENDED);
-	return forward(ctx, packet, flow);
+	return unestablished(ctx, packet);
 }
 
 static __always_inline int process(ctx_t *ctx)

@@ -67,6 +67,11 @@ static __always_inline bool ctx_is_to_other_station(const ctx_t *ctx)
 	return false; /* the kernel sorts them out before TC */
 }
 
+static __always_inline bool ctx_is_misdelivered(const ctx_t *ctx, const struct nexthop *hop)
+{
+	return false;
+}
+
 static __always_inline __u32 ctx_gso_size(const ctx_t *ctx)
 {
 	return ctx->gso_size;

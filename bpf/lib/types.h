@@ -19,8 +19,8 @@ struct flow_key {
 };
 
 enum flow_state {
-	FLOW_HALF_OPEN = 0,   /* only the client has spoken */
-	FLOW_ESTABLISHED = 1, /* both have spoken; lives in flows */
+	FLOW_HALF_OPEN = 0,   /* the client has not shown yet that it hears answers */
+	FLOW_ESTABLISHED = 1, /* both ends hear each other; lives in flows */
 	FLOW_CLOSING = 2,     /* FIN, RST, SHUTDOWN or ABORT was seen: may be taken over */
 };
 
@@ -30,6 +30,7 @@ enum flow_flags {
 	FLOW_TAKEN = 1 << 2,	/* a CPU is replacing this entry; set by compare and swap */
 	FLOW_UP = 1 << 3,	/* this direction goes up the node's stack after the rewrite */
 	FLOW_PAIR_UP = 1 << 4,	/* the other direction does */
+	FLOW_ANSWERED = 1 << 5, /* half-open, of the client: the backend has answered */
 };
 
 /* The complete rewrite for one direction: 16 + 48 bytes with its key, one

@@ -163,8 +163,41 @@ func TestRaceOfTwoClients(t *testing.T) {
 	})
 }
 
-// The answer promotes the flow while the client sends: nothing is missed.
+// The client's acknowledgement promotes the flow while others of its packets pass:
+// nothing is missed, whatever it meets.
 func TestRaceOfPromotion(t *testing.T) {
+	meets := []struct {
+		name, from string
+		packet     func(client, source string) pkt
+	}{
+		{"the answer", "server0", func(_, source string) pkt { return tcpPacket("b1:8080", source, syn|ack) }},
+		{"the backend's data", "server0", func(_, source string) pkt { return tcpPacket("b1:8080", source, ack|psh) }},
+		{"the client's data", "", func(client, _ string) pkt { return tcpPacket(client, "vip:80", ack|psh) }},
+		{"the client's FIN", "", func(client, _ string) pkt { return tcpPacket(client, "vip:80", fin|ack) }},
+		{"the backend's FIN", "server0", func(_, source string) pkt { return tcpPacket("b1:8080", source, fin|ack) }},
+	}
+	races(t, nil, func(t *testing.T, w *world, cpus [2]*cpu, hook bpf.Hook) {
+		for i := range raceRounds {
+			meet := meets[i%len(meets)]
+			client, source := fmt.Sprintf("client:%d", 2000+i), fmt.Sprintf("vip:%d", 2000+i)
+			if w.send(t, hook, "", tcpPacket(client, "vip:80", syn)) == nil ||
+				w.send(t, hook, "server0", tcpPacket("b1:8080", source, syn|ack)) == nil {
+				t.Fatal("SYN or its answer was not sent")
+			}
+			out := w.together(t, cpus, hook, [2]string{"", meet.from}, [2]pkt{
+				tcpPacket(client, "vip:80", ack), meet.packet(client, source)})
+			if out[0] == nil || out[1] == nil {
+				t.Fatalf("round %d: a packet was missed when the acknowledgement met %s", i, meet.name)
+			}
+		}
+		if n := w.count(t, bpf.MapFlows); n != 2*raceRounds {
+			t.Errorf("%d entries in flows, want two for each of %d connections", n, raceRounds)
+		}
+	})
+}
+
+// The first answer comes while the client, who had it by another way, sends on.
+func TestRaceOfAnswer(t *testing.T) {
 	races(t, nil, func(t *testing.T, w *world, cpus [2]*cpu, hook bpf.Hook) {
 		for i := range raceRounds {
 			client, source := fmt.Sprintf("client:%d", 2000+i), fmt.Sprintf("vip:%d", 2000+i)
@@ -178,6 +211,41 @@ func TestRaceOfPromotion(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Both ends close at once, each on a CPU of its own: the flow is closed, and does
+// not stay for the hours that an open one has.
+func TestRaceOfTwoFINs(t *testing.T) {
+	races(t, nil, func(t *testing.T, w *world, cpus [2]*cpu, hook bpf.Hook) {
+		for i := range raceRounds {
+			w.connect(t, hook, 2000+i)
+			client, source := fmt.Sprintf("client:%d", 2000+i), fmt.Sprintf("vip:%d", 2000+i)
+			w.together(t, cpus, hook, [2]string{"", "server0"}, [2]pkt{
+				tcpPacket(client, "vip:80", fin|ack), tcpPacket("b1:8080", source, fin|ack)})
+		}
+		var key bpf.FlowKey
+		var flow bpf.Flow
+		for it := w.maps[bpf.MapFlows].Iterate(); it.Next(&key, &flow); {
+			if flow.State != bpf.FlowClosing {
+				t.Fatalf("both ends have closed: %s", entryText(bpf.MapFlows, key, flow))
+			}
+		}
+	})
+}
+
+// count returns how many entries a map has.
+func (w *world) count(t *testing.T, name string) int {
+	t.Helper()
+	n := 0
+	key, value := make([]byte, w.maps[name].KeySize()), make([]byte, w.maps[name].ValueSize())
+	it := w.maps[name].Iterate()
+	for it.Next(&key, &value) {
+		n++
+	}
+	if err := it.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Two clients want the tuple of a closed flow at once: one gets it, the other one

@@ -23,6 +23,7 @@ func TestLife(t *testing.T) {
 	first := tcpPacket(client, vip, syn)
 	data := tcpPacket(client, vip, ack).withPayload(10)
 	answer := tcpPacket(backend, source, syn|ack)
+	fromServer := tcpPacket(backend, source, ack|psh).withPayload(10)
 	toBackend := func(p pkt) *pkt { return sent(p.nat(source, backend, "b1")) }
 	toClient := func(p pkt) *pkt { return sent(p.nat(vip, client, "client")) }
 
@@ -33,9 +34,38 @@ func TestLife(t *testing.T) {
 			given: halfOpen[1:], in: first, out: toBackend(first), entries: halfOpen},
 		{name: "an orphaned reply entry in flows gets its pair back there",
 			given: established[1:], in: first, out: toBackend(first), entries: established},
-		{name: "an answer whose forward entry the LRU evicted restores it in flows",
-			given: halfOpen[1:], from: "server0", in: answer, out: toClient(answer),
-			entries: both(leftover[1:], established)},
+		{name: "an answer whose forward entry the LRU evicted restores it",
+			given: halfOpen[1:], from: "server0", in: answer, out: toClient(answer), entries: answered(halfOpen)},
+		{name: "an answer that is sent again changes nothing",
+			given: answered(halfOpen), from: "server0", in: answer, out: toClient(answer)},
+		{name: "the client's acknowledgement of the answer promotes the flow",
+			given: answered(halfOpen), in: tcpPacket(client, vip, ack), out: toBackend(tcpPacket(client, vip, ack)),
+			entries: both(answered(leftover), established)},
+		{name: "an acknowledgement whose reply entry the LRU evicted promotes both",
+			given: answered(halfOpen)[:1], in: tcpPacket(client, vip, ack), out: toBackend(tcpPacket(client, vip, ack)),
+			entries: both(answered(leftover), established)},
+		{name: "data promote the flow where the acknowledgement was lost",
+			given: answered(halfOpen), in: data, out: toBackend(data), entries: both(answered(leftover), established)},
+		{name: "a FIN promotes the flow where the acknowledgement was lost, and marks its direction",
+			given: answered(halfOpen), in: tcpPacket(client, vip, fin|ack), out: toBackend(tcpPacket(client, vip, fin|ack)),
+			entries: both(answered(leftover), []string{established[0] + " fin", established[1]})},
+		{name: "a FIN of the backend before the acknowledgement is not forgotten",
+			given: []string{halfOpen[0] + " answered", halfOpen[1] + " fin"}, in: data, out: toBackend(data),
+			entries: both([]string{leftover[0] + " answered", leftover[1] + " fin"}, []string{established[0], established[1] + " fin"})},
+		{name: "a SYN that is sent again after the answer promotes nothing",
+			given: answered(halfOpen), in: first, out: toBackend(first)},
+		{name: "a forged client's RST in answer to the answer promotes nothing and frees the tuple",
+			given: answered(halfOpen), in: tcpPacket(client, vip, rst), out: toBackend(tcpPacket(client, vip, rst)),
+			entries: answered(refused)},
+		{name: "what the backend sends before the acknowledgement promotes nothing",
+			given: answered(halfOpen), from: "server0", in: fromServer, out: toClient(fromServer)},
+		{name: "a client's packet that finds what a promoted flow left goes by flows",
+			given: both(leftover, established[1:]), in: data, out: toBackend(data), entries: both(leftover, established)},
+		{name: "an answer that finds what a promoted flow left goes by flows",
+			given: both(leftover, established[:1]), from: "server0", in: fromServer, out: toClient(fromServer),
+			entries: both(leftover, established)},
+		{name: "an acknowledgement of a flow whose tuple has become another's is no flow's",
+			given: both(answered(halfOpen)[:1], other), in: data, drop: bpf.DropNoFlow, entries: other},
 		{name: "an answer of a promoted flow finds flows first",
 			given: both(leftover, established), from: "server0", in: answer, out: toClient(answer)},
 		{name: "an answer to a reply entry whose client has moved on is no flow's",
@@ -135,11 +165,16 @@ func TestLifeSCTP(t *testing.T) {
 			out: sent(p.nat(source, backend, "b1")), entries: c.after})
 	}
 	abort := sctpPacket(backend, source, chunkAbort)
-	initiate := sctpPacket(client, vip, chunkInit)
+	initiate, cookieEcho := sctpPacket(client, vip, chunkInit), sctpPacket(client, vip, chunkCookieEcho)
 	rows = append(rows,
 		row{name: "an ABORT in answer to INIT promotes nothing", given: halfOpen, from: "server0", in: abort,
 			out:     sent(abort.nat(vip, client, "client")),
 			entries: pair("flows_new", "closing", "sctp", client, vip, source, backend)},
+		row{name: "COOKIE ECHO after INIT ACK promotes the flow", given: answered(halfOpen), in: cookieEcho,
+			out:     sent(cookieEcho.nat(source, backend, "b1")),
+			entries: both(established, answered(pair("flows_new", "established", "sctp", client, vip, source, backend)))},
+		row{name: "an INIT that is sent again after INIT ACK promotes nothing", given: answered(halfOpen), in: initiate,
+			out: sent(initiate.nat(source, backend, "b1"))},
 		row{name: "an INIT after the association's end makes a new flow", given: closing, in: initiate,
 			out: sent(initiate.nat(source, backend, "b1")), entries: halfOpen},
 		row{name: "an INIT with a verification tag is no first packet", in: initiate.withVtag(9), drop: bpf.DropNoFlow},
@@ -183,9 +218,8 @@ func TestAddresses(t *testing.T) {
 		made("INIT with an address, padded to 100 bytes", initiate(v4).padded(100), initiate(hidden(v4)).padded(100)),
 		made("INIT with an address and IP options", initiate(v4).withIPOptions(148, 4, 0, 0), initiate(hidden(v4)).withIPOptions(148, 4, 0, 0)),
 		{name: "INIT ACK with addresses and a cookie", given: halfOpen, from: "server0", in: accept(v4, cookie, v6),
-			out: sent(accept(hidden(v4), cookie, hidden(v6)).nat(vip, client, "client")),
-			entries: both(pair("flows", "established", "sctp", client, vip, source, backend),
-				pair("flows_new", "established", "sctp", client, vip, source, backend))},
+			out:     sent(accept(hidden(v4), cookie, hidden(v6)).nat(vip, client, "client")),
+			entries: answered(halfOpen)},
 		bad("INIT with 33 addresses", initiate(list(33, v4))),
 		bad("INIT with a parameter of length 0", initiate([]byte{0, 12, 0, 0}, v4)),
 		bad("INIT with a parameter of length 3", initiate([]byte{0, 12, 0, 3}, v4)),

@@ -85,8 +85,8 @@ func TestAnswersToThisNode(t *testing.T) {
 		halfOpen := with(pair("flows_new", "half-open", c.proto, "lb:50000", c.frontend, "lb:50000", c.backend), "pair-up", "up")
 		leftover := with(pair("flows_new", "established", c.proto, "lb:50000", c.frontend, "lb:50000", c.backend), "pair-up", "up")
 		established := with(pair("flows", "established", c.proto, "lb:50000", c.frontend, "lb:50000", c.backend), "pair-up", "up")
-		first := row{name: c.proto + ": the first answer promotes the flow in TC and goes up", given: halfOpen, from: "server0", only: "tc",
-			in: c.answer(c.backend, "lb:50000"), entries: both(leftover, established)}
+		first := row{name: c.proto + ": the first answer goes up in TC", given: halfOpen, from: "server0", only: "tc",
+			in: c.answer(c.backend, "lb:50000"), entries: c.afterAnswer(halfOpen, leftover, established)}
 		first.deliver = inward(first, c.frontend, "lb:50000")
 		later := row{name: c.proto + ": data go up", given: established, from: "server0", in: c.data(c.backend, "lb:50000")}
 		later.deliver = inward(later, c.frontend, "lb:50000")
@@ -159,10 +159,10 @@ func TestEgressAnswers(t *testing.T) {
 		leftover := with(pair("flows_new", "established", c.proto, client, c.frontend, client, c.backend), "up", "pair-up")
 		established := with(pair("flows", "established", c.proto, client, c.frontend, client, c.backend), "up", "pair-up")
 		rows = append(rows,
-			row{name: c.proto + ": the first answer promotes the flow and leaves as the VIP's", given: halfOpen,
+			row{name: c.proto + ": the first answer leaves as the VIP's", given: halfOpen,
 				in:      m.answer(c.backend, client).leaving("client0", "client"),
 				deliver: sent(m.answer(c.backend, client).rewritten(c.frontend, client).leaving("client0", "client")),
-				entries: both(leftover, established)},
+				entries: m.afterAnswer(halfOpen, leftover, established)},
 			row{name: c.proto + ": data leave as the VIP's", given: established,
 				in:      m.data(c.backend, client).leaving("client0", "client"),
 				deliver: sent(m.data(c.backend, client).rewritten(c.frontend, client).leaving("client0", "client"))},
@@ -195,7 +195,12 @@ func TestHairpin(t *testing.T) {
 			row{name: c.proto + ": the answer comes back as the VIP's", from: "server0", given: halfOpen,
 				in:      m.answer(c.backend, "vip:50000").leaving("server0", "vip"),
 				out:     m.answer(c.backend, "vip:50000").turnedIn(c.frontend, "lb:50000", "server0"),
-				entries: both(leftover, established)},
+				entries: m.afterAnswer(halfOpen, leftover, established)},
+			row{name: c.proto + ": what the client sends then promotes the flow", from: "server0",
+				given:   m.afterAnswer(halfOpen, leftover, established),
+				in:      m.data("lb:50000", c.frontend).leaving("server0", "vip"),
+				out:     m.data("lb:50000", c.frontend).turnedIn("vip:50000", c.backend, "server0"),
+				entries: m.afterAcknowledgement(leftover, established)},
 			row{name: c.proto + ": data do", from: "server0", given: established,
 				in:  m.data("lb:50000", c.frontend).leaving("server0", "vip"),
 				out: m.data("lb:50000", c.frontend).turnedIn("vip:50000", c.backend, "server0")})

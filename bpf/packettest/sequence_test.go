@@ -172,6 +172,30 @@ func TestNextHopGeneration(t *testing.T) {
 	})
 }
 
+// A bridge floods: a frame of a flow to another station is that station's to send,
+// also when the next hop is known already.
+func TestFloodedFramesAreLeftAlone(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		given := pair("flows", "established", "tcp", "client:40000", "vip:80", "vip:40000", "client2:8080")
+		if err := w.program(newState(), given); err != nil {
+			t.Fatal(err)
+		}
+		p := tcpPacket("client:40000", "vip:80", ack)
+		flooded := p.withMACs(macOf("client"), macOf("gateway"))
+		for _, known := range []string{"not known", "known"} {
+			if w.send(t, hook, "", flooded) != nil {
+				t.Errorf("the next hop is %s: a frame to another station was sent", known)
+			}
+			if w.send(t, hook, "", p) == nil {
+				t.Errorf("the next hop is %s: a frame to this station was not sent", known)
+			}
+		}
+		if n := w.counter(t, hook, bpf.CounterPassed); n != 2 {
+			t.Errorf("%d passed, want 2", n)
+		}
+	})
+}
+
 // The MTU that came with a next hop holds while it is cached.
 func TestNextHopMTU(t *testing.T) {
 	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
@@ -235,16 +259,34 @@ func carriesTwice(p pkt, flow bpf.Flow) bool {
 	return sum&0xffff+sum>>16 > 0xffff
 }
 
+// connect opens a connection of client:port to vip:80.
+func (w *world) connect(t *testing.T, hook bpf.Hook, port int) {
+	t.Helper()
+	client := fmt.Sprintf("client:%d", port)
+	for _, step := range []struct {
+		from   string
+		packet pkt
+	}{
+		{"", tcpPacket(client, "vip:80", syn)},
+		{"server0", tcpPacket("b1:8080", fmt.Sprintf("vip:%d", port), syn|ack)},
+		{"", tcpPacket(client, "vip:80", ack)},
+	} {
+		if w.send(t, hook, step.from, step.packet) == nil {
+			t.Fatalf("connect from port %d: flags %#x were not sent", port, step.packet.flags)
+		}
+	}
+}
+
 // Flows that leave the same way share a slot of nexthops.
 func TestNextHopsAreShared(t *testing.T) {
 	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
 		for i := range 50 {
-			w.send(t, hook, "", tcpPacket(fmt.Sprintf("client:%d", 2000+i), "vip:80", syn))
+			w.connect(t, hook, 2000+i)
 		}
 		slots := make(map[uint16]bool)
 		var key bpf.FlowKey
 		var flow bpf.Flow
-		for it := w.maps[bpf.MapFlowsNew].Iterate(); it.Next(&key, &flow); {
+		for it := w.maps[bpf.MapFlows].Iterate(); it.Next(&key, &flow); {
 			if flow.Flags&bpf.FlowReply == 0 {
 				slots[flow.Nexthop] = true
 			}
@@ -270,8 +312,11 @@ func TestFullTable(t *testing.T) {
 		if w.send(t, hook, "", tcpPacket("client:40000", "vip:80", syn)) == nil {
 			t.Fatal("a half-open flow needs no room in flows")
 		}
-		if w.send(t, hook, "server0", tcpPacket("b1:8080", "vip:40000", syn|ack)) != nil {
-			t.Fatal("an answer was sent though its flow could not be promoted")
+		if w.send(t, hook, "server0", tcpPacket("b1:8080", "vip:40000", syn|ack)) == nil {
+			t.Fatal("nor does an answer")
+		}
+		if w.send(t, hook, "", tcpPacket("client:40000", "vip:80", ack)) != nil {
+			t.Fatal("an acknowledgement was sent though its flow could not be promoted")
 		}
 		if n := w.counter(t, hook, bpf.DropFlowsFull); n != 1 {
 			t.Fatalf("counted %d flows_full, want 1", n)
@@ -279,7 +324,7 @@ func TestFullTable(t *testing.T) {
 		if w.send(t, hook, "", tcpPacket("198.18.31.255:1", "vip:80", ack)) == nil {
 			t.Fatal("an established flow was evicted")
 		}
-		w.audit(t, hook, 3)
+		w.audit(t, hook, 4)
 	})
 }
 

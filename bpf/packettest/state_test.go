@@ -183,13 +183,16 @@ var protoNames = map[uint8]string{tcp: "tcp", udp: "udp", sctp: "sctp"}
 //	flows tcp client:40000 > vip:80 = vip:40000 > b1:8080 established
 //
 // table, protocol, packet as it comes in, packet as it goes out, state, then the
-// flags "reply", "fin", "taken", "up" and "pair-up".
+// flags "reply", "fin", "taken", "up", "pair-up" and "answered".
 func pair(table, stateName, proto, client, frontend, source, backend string) []string {
 	return []string{
 		fmt.Sprintf("%s %s %s > %s = %s > %s %s", table, proto, client, frontend, source, backend, stateName),
 		fmt.Sprintf("%s %s %s > %s = %s > %s %s reply", table, proto, backend, source, frontend, client, stateName),
 	}
 }
+
+// answered returns a half-open pair whose backend has answered.
+func answered(halfOpen []string) []string { return with(halfOpen, "answered", "") }
 
 // with adds flags to the entries of a pair: to the client's, and to the reply's.
 func with(pair []string, forward, reply string) []string {
@@ -199,7 +202,7 @@ func with(pair []string, forward, reply string) []string {
 var (
 	stateNames = map[uint8]string{bpf.FlowHalfOpen: "half-open", bpf.FlowEstablished: "established", bpf.FlowClosing: "closing"}
 	flagNames  = map[uint8]string{bpf.FlowReply: "reply", bpf.FlowSeenFIN: "fin", bpf.FlowTaken: "taken",
-		bpf.FlowUp: "up", bpf.FlowPairUp: "pair-up"}
+		bpf.FlowUp: "up", bpf.FlowPairUp: "pair-up", bpf.FlowAnswered: "answered"}
 )
 
 func (w *world) putEntry(line string) error {
@@ -274,7 +277,7 @@ func entryText(table string, key bpf.FlowKey, flow bpf.Flow) string {
 	line := fmt.Sprintf("%s %s %s > %s = %s > %s %s", table, protoNames[key.Proto],
 		nameOf(key.Saddr, key.Sport), nameOf(key.Daddr, key.Dport),
 		nameOf(flow.Saddr, flow.Sport), nameOf(flow.Daddr, flow.Dport), stateNames[flow.State])
-	for _, flag := range []uint8{bpf.FlowReply, bpf.FlowSeenFIN, bpf.FlowTaken, bpf.FlowUp, bpf.FlowPairUp} {
+	for _, flag := range []uint8{bpf.FlowReply, bpf.FlowSeenFIN, bpf.FlowTaken, bpf.FlowUp, bpf.FlowPairUp, bpf.FlowAnswered} {
 		if flow.Flags&flag != 0 {
 			line += " " + flagNames[flag]
 		}
