@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,9 @@ type StateFile struct {
 	dir   string
 	lock  *os.File
 	saved Saved
+
+	mu      sync.Mutex // held while the folder changes
+	removed bool
 }
 
 // OpenStateFile takes the folder dir, which it makes when it is missing, and
@@ -61,8 +65,12 @@ func (f *StateFile) Saved() Saved { return f.saved }
 func (f *StateFile) Restored() bool { return f.saved.States != nil }
 
 // Remove takes the file away, and the folder if nothing else is in it: a weir
-// that starts afterwards knows of no earlier run. Call Close after it.
+// that starts afterwards knows of no earlier run, and Save writes no more. Call
+// Close after it.
 func (f *StateFile) Remove() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.removed = true
 	for _, name := range []string{stateName, draftName, lockName} {
 		if err := os.Remove(filepath.Join(f.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove state file: %w", err)
@@ -95,9 +103,13 @@ func (f *StateFile) read() (Saved, error) {
 }
 
 // Save replaces the file, which is at any moment the old one or the new one
-// whole, and returns when the new one is on the disk. It is not safe for
-// concurrent use.
+// whole, and returns when the new one is on the disk.
 func (f *StateFile) Save(s Saved) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.removed {
+		return nil
+	}
 	data, err := encodeSaved(s)
 	if err != nil {
 		return err

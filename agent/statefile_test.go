@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -211,4 +212,20 @@ func FuzzDecodeSaved(f *testing.F) {
 			t.Fatalf("%s\nis\n%s\nthe second time, %v", text, twice, err)
 		}
 	})
+}
+
+// A state that comes while a drained node ends does not stay behind.
+func TestNothingIsSavedAfterRemove(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	f, err := OpenStateFile(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := errors.Join(f.Save(Saved{}), f.Remove(), f.Save(Saved{})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is there: %v", err)
+	}
 }

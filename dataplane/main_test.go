@@ -3,13 +3,12 @@ package dataplane
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
 	nstest.Isolate()
 	child()
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weir-lb/weir/internal/leaktest"
 )
 
 // TestMain lets the test program play other parts: the pod's server, and the
@@ -20,7 +22,7 @@ func TestMain(m *testing.M) {
 	case "owner":
 		exit(own())
 	}
-	os.Exit(m.Run())
+	leaktest.Main(m)
 }
 
 func exit(err error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/weir-lb/weir/bgp/decide"
 	"github.com/weir-lb/weir/bgp/fib"
 	"github.com/weir-lb/weir/bgp/gobgp"
+	"github.com/weir-lb/weir/internal/leaktest"
 )
 
 // childEnv makes the test binary a node instead of a test.
@@ -57,7 +58,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	leaktest.Main(m)
 }
 
 func runChild(env string) error {

@@ -13,15 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/agent/api"
 	"github.com/weir-lb/weir/api/client"
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // weirNode is a real node, store and API, without dataplane and speaker.
 type weirNode struct {

@@ -18,7 +18,7 @@ import (
 
 // serve runs the node until ctx ends. The order matters: what can refuse to
 // start comes before what touches the node.
-func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
+func serve(ctx context.Context, c config, log *slog.Logger) error {
 	if err := preflight(c.peer); err != nil {
 		return err
 	}
@@ -44,9 +44,30 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 		return err
 	}
 	node := agent.New(p.fill(agent.Options{Name: c.nodeName, Version: version.String(), StateFile: file, Log: log}))
-	defer func() { err = errors.Join(err, end(node, p, filters, file)) }()
 	server := api.New(node, log, api.DefaultLimits)
 	log.Info("weir runs", "node", c.nodeName, "version", version.String(), "mode", node.Version().Mode, "bgp", c.bgp)
+	// A signal ends the API at once; a drain's end is asked for by it, until
+	// nothing is left.
+	answering, quiet := context.WithCancel(ctx)
+	defer quiet()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var faces errgroup.Group
+	faces.Go(func() error {
+		defer cancel()
+		return server.Run(answering, listeners...)
+	})
+	err = errors.Join(work(ctx, node, filters), end(node, p, filters, file))
+	quiet()
+	if err := errors.Join(err, faces.Wait()); err != nil {
+		return err
+	}
+	log.Info("weir ends")
+	return nil
+}
+
+// work runs the node until ctx ends or it is drained.
+func work(ctx context.Context, node *agent.Node, filters *overlay.Loosener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
@@ -54,15 +75,10 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 		defer cancel() // a drained node ends by itself
 		return node.Run(ctx)
 	})
-	group.Go(func() error { return server.Run(ctx, listeners...) })
 	if filters != nil {
 		group.Go(func() error { return filters.Run(ctx) })
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	log.Info("weir ends")
-	return nil
+	return group.Wait()
 }
 
 // end leaves everything at work for the next run, but for a node that was

@@ -14,11 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/weir-lb/weir/api/client"
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/internal/leaktest"
 	"github.com/weir-lb/weir/topo/pki"
 )
 
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 	if ran, code := runAsWeir(); ran {
 		os.Exit(code)
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 func TestCommandLine(t *testing.T) {

@@ -3,12 +3,11 @@ package health
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
 	nstest.Isolate()
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/dataplane/maps"
+	"github.com/weir-lb/weir/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
 	nstest.Isolate()
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // program makes one that lets everything pass.

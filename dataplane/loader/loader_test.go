@@ -5,12 +5,12 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"go.uber.org/goleak"
 
 	"github.com/weir-lb/weir/bpf"
+	"github.com/weir-lb/weir/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func mustLoad(t *testing.T, o Options) *Loaded {
 	t.Helper()

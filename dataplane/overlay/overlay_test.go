@@ -11,14 +11,14 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"go.uber.org/goleak"
 
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
 	nstest.Isolate()
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 func TestEffective(t *testing.T) {

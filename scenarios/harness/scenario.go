@@ -88,6 +88,7 @@ func up(ctx context.Context, page string, o Options) (*Scenario, error) {
 	}
 	s := &Scenario{Topology: t, clients: map[string]*client.Client{}, recorded: !o.Unrecorded}
 	present.scenarios = append(present.scenarios, s)
+	suiteLeaks.built = append(suiteLeaks.built, t.ID())
 	if s.artifacts, err = artifactsDir(p.Name + "-" + t.ID()); err != nil {
 		return s, err
 	}
@@ -101,7 +102,7 @@ func (s *Scenario) folder() string { return filepath.Join(s.artifacts, fmt.Sprin
 func artifactsDir(name string) (string, error) {
 	parent := os.Getenv("WEIR_ARTIFACTS")
 	if parent == "" {
-		dir, err := os.MkdirTemp("", "weir-"+name+"-")
+		dir, err := os.MkdirTemp(suiteLeaks.outer, "weir-"+name+"-")
 		if err != nil {
 			return "", fmt.Errorf("make folder of artifacts: %w", err)
 		}

@@ -37,7 +37,15 @@ func Run(t *testing.T, description string) {
 	ginkgo.JustAfterEach(reportFailure)
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	suite.Timeout = min(suite.Timeout, suiteTimeout)
-	ginkgo.RunSpecs(t, description, suite, reporter)
+	var err error
+	if suiteLeaks.leakCheck, err = beginLeakCheck(); err != nil {
+		t.Fatal(err)
+	}
+	passed := ginkgo.RunSpecs(t, description, suite, reporter)
+	// What failed may have left anything, or was told to.
+	if err := suiteLeaks.end(suiteLeaks.built); passed && err != nil {
+		t.Errorf("the suite left something behind: %v", err)
+	}
 }
 
 // message shows an error by what it says, not by how it is nested, and a

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/google/gopacket/pcapgo"
-	"go.uber.org/goleak"
 
+	"github.com/weir-lb/weir/internal/leaktest"
 	"github.com/weir-lb/weir/topo/capture"
 	"github.com/weir-lb/weir/topo/link"
 	"github.com/weir-lb/weir/topo/netns"
@@ -23,7 +23,7 @@ import (
 	"github.com/weir-lb/weir/topo/probe/packet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var vip = netip.AddrPortFrom(lab.VIP, 55002)
 

@@ -10,14 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/weir-lb/weir/internal/leaktest"
 	"github.com/weir-lb/weir/topo/link"
 	"github.com/weir-lb/weir/topo/probe"
 	"github.com/weir-lb/weir/topo/probe/lab"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // The services of the founding scenario, by protocol: port on the VIP and on the server.
 var services = map[probe.Protocol]struct{ vip, server uint16 }{

@@ -12,14 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/weir-lb/weir/internal/leaktest"
 	"github.com/weir-lb/weir/topo/probe/lab"
 	"github.com/weir-lb/weir/topo/probe/packet"
 	"github.com/weir-lb/weir/topo/probe/rawsctp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const port = 9999
 
