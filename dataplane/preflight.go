@@ -29,18 +29,50 @@ const minMajor, minMinor = 6, 1
 // CAP_NET_ADMIN and CAP_PERFMON, the BPF programs and helpers that are used,
 // and forwarding of IPv4. It changes nothing.
 func Preflight() error {
+	lacking, err := Examine()
+	if err != nil || len(lacking) == 0 {
+		return err
+	}
+	all := make([]string, len(lacking))
+	for i, l := range lacking {
+		all[i] = l.String()
+	}
+	return fmt.Errorf("check machine, nothing was touched: %s", strings.Join(all, "; "))
+}
+
+// Lack is one thing that this machine or process does not have.
+type Lack struct {
+	// Of is what kind of thing.
+	Of Kind
+	// Seen and Do are for a person: what is so, and what to do.
+	Seen, Do string
+}
+
+// Kind sorts what can be lacking.
+type Kind string
+
+// The kinds.
+const (
+	Rights     Kind = "rights"
+	Kernel     Kind = "kernel"
+	Forwarding Kind = "forwarding"
+)
+
+// String is both sentences in one line.
+func (l Lack) String() string { return l.Seen + ", " + l.Do }
+
+// Examine lists what Preflight would refuse. It changes nothing. The error is
+// for a machine that cannot be asked.
+func Examine() ([]Lack, error) {
 	found, err := gather()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	lacking := missing(found)
 	if found.capable() {
 		lacking = append(lacking, probe()...)
 	}
-	if len(lacking) == 0 {
-		return nil
-	}
-	return fmt.Errorf("check machine, nothing was touched: %s", strings.Join(lacking, "; "))
+	return lacking, nil
 }
 
 var needed = []struct {
@@ -57,35 +89,35 @@ func (f facts) capable() bool {
 	return true
 }
 
-// missing lists what f lacks, each with what to do.
-func missing(f facts) []string {
-	var lacking []string
+// missing lists what f lacks.
+func missing(f facts) []Lack {
+	var lacking []Lack
 	for _, c := range needed {
 		if f.capabilities&(1<<c.bit) == 0 {
-			lacking = append(lacking, c.name+" is missing, run as root or add it")
+			lacking = append(lacking, Lack{Rights, c.name + " is missing", "run as root or add it"})
 		}
 	}
 	var major, minor int
 	if _, err := fmt.Sscanf(f.kernel, "%d.%d", &major, &minor); err != nil {
-		lacking = append(lacking, fmt.Sprintf("kernel release %q is not understood", f.kernel))
+		lacking = append(lacking, Lack{Kernel, fmt.Sprintf("kernel release %q is not understood", f.kernel), fmt.Sprintf("use Linux %d.%d or newer", minMajor, minMinor)})
 	} else if major < minMajor || major == minMajor && minor < minMinor {
-		lacking = append(lacking, fmt.Sprintf("kernel %s is too old, use %d.%d or newer", f.kernel, minMajor, minMinor))
+		lacking = append(lacking, Lack{Kernel, fmt.Sprintf("kernel %s is too old", f.kernel), fmt.Sprintf("use %d.%d or newer", minMajor, minMinor)})
 	}
 	if !f.btf {
-		lacking = append(lacking, "kernel has no BTF (/sys/kernel/btf/vmlinux), use one with CONFIG_DEBUG_INFO_BTF and mount /sys")
+		lacking = append(lacking, Lack{Kernel, "kernel has no BTF (/sys/kernel/btf/vmlinux)", "use one with CONFIG_DEBUG_INFO_BTF and mount /sys"})
 	}
 	if !f.forwarding {
-		lacking = append(lacking, "IPv4 is not forwarded, so bpf_fib_lookup refuses; run sysctl -w net.ipv4.ip_forward=1")
+		lacking = append(lacking, Lack{Forwarding, "IPv4 is not forwarded, so bpf_fib_lookup refuses", "run sysctl -w net.ipv4.ip_forward=1"})
 	}
 	return lacking
 }
 
 // probe asks the kernel for each kind of program and helper in turn.
-func probe() []string {
-	var lacking []string
+func probe() []Lack {
+	var lacking []Lack
 	check := func(what string, err error) {
 		if err != nil {
-			lacking = append(lacking, fmt.Sprintf("the kernel has no %s (%v); use another kernel, or allow bpf(2)", what, err))
+			lacking = append(lacking, Lack{Kernel, fmt.Sprintf("the kernel has no %s (%v)", what, err), "use another kernel, or allow bpf(2)"})
 		}
 	}
 	check("TC programs", features.HaveProgramType(ebpf.SchedCLS))

@@ -35,7 +35,7 @@ func TestMissing(t *testing.T) {
 				t.Fatalf("missing %q, want %q", got, tt.want)
 			}
 			for i, want := range tt.want {
-				if !strings.Contains(got[i], want) {
+				if !strings.Contains(got[i].String(), want) {
 					t.Errorf("missing %q, want it to say %q", got[i], want)
 				}
 			}

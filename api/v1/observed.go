@@ -130,6 +130,9 @@ type BGPStatus struct {
 	Advertisements []Advertisement `json:"advertisements"`
 	// Routes are the learned best paths that stand in the kernel FIB.
 	Routes []Route `json:"routes"`
+	// Bound are learned service addresses that are bound to an interface of
+	// this node, so that their packets end here and no route was installed.
+	Bound []netip.Addr `json:"bound,omitempty"`
 	// Conditions say what is not as it should be: the speaker does not run,
 	// a learned route could not be installed.
 	Conditions []Condition `json:"conditions,omitempty"`

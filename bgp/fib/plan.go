@@ -96,6 +96,18 @@ func Desired(w Wanted, local []netip.Addr) []Route {
 	return out
 }
 
+// Bound names the service addresses that are addresses of this node: Desired
+// leaves their routes out, and their packets end here.
+func Bound(w Wanted, local []netip.Addr) []Problem {
+	var out []Problem
+	for _, r := range w.Routes {
+		if r.Prefix.IsSingleIP() && slices.Contains(local, r.Prefix.Addr()) && within(r.Prefix, w.VIPs) {
+			out = append(out, bound(r.Prefix))
+		}
+	}
+	return out
+}
+
 func within(p netip.Prefix, set []netip.Prefix) bool {
 	return slices.ContainsFunc(set, func(s netip.Prefix) bool {
 		return s.Bits() <= p.Bits() && s.Contains(p.Addr())
@@ -136,6 +148,7 @@ const (
 	KernelRefused      Reason = "KernelRefused"
 	RouteNotNoted      Reason = "RouteNotNoted"
 	InsideSubnet       Reason = "InsideSubnet"
+	AddressBound       Reason = "AddressBound"
 )
 
 // Plan returns the steps from observed to desired. Deletions come last, so

@@ -263,3 +263,16 @@ func TestPlanConverges(t *testing.T) {
 		}
 	})
 }
+
+// A service address of the node's own is named; what else is left out is usual.
+func TestBound(t *testing.T) {
+	vip, own, other := netip.MustParsePrefix("203.0.113.1/32"), netip.MustParsePrefix("203.0.113.2/32"), netip.MustParsePrefix("192.0.2.7/32")
+	w := Wanted{
+		Routes: []bgp.Route{{Prefix: vip}, {Prefix: own}, {Prefix: other}},
+		VIPs:   []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
+	}
+	got := Bound(w, []netip.Addr{own.Addr(), other.Addr()})
+	if len(got) != 1 || got[0].Prefix != own || got[0].Reason != AddressBound {
+		t.Errorf("bound are %+v, want %s alone", got, own)
+	}
+}

@@ -27,6 +27,11 @@ func insideSubnet(prefix, subnet netip.Prefix) Problem {
 		prefix, subnet)}
 }
 
+func bound(p netip.Prefix) Problem {
+	return Problem{p, AddressBound, fmt.Sprintf(
+		"route %s: the service address is bound to an interface of this node, where its packets end; take it off, weirctl doctor says where it is", p)}
+}
+
 func refused(s Step, err error) Problem {
 	return Problem{s.Route.Prefix, KernelRefused, fmt.Sprintf(
 		"%s route %s via %v: %v; it is tried again", s.Op, s.Route.Prefix, s.Route.NextHops, err)}

@@ -83,6 +83,7 @@ func (t *Table) Sync(now time.Time, w Wanted, release bool) (Result, error) {
 	observed = observed.known(t.ledger)
 	t.inherit(observed, release)
 	steps, problems := Plan(Desired(w, observed.Local), observed, t.inherited)
+	problems = append(problems, Bound(w, observed.Local)...)
 	// The route comes first where it cannot be noted: traffic follows it.
 	noted := t.ledger.note(keysOf(observed.Own, steps))
 	failed := t.do(now, steps)

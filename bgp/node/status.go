@@ -41,6 +41,7 @@ func (n *Node) Status(ctx context.Context) (*v1.BGPStatus, error) {
 		Peers:          peerStatus(now, w.cfg.Peers, w.config.Peers, state.Sessions),
 		Advertisements: w.config.Advertisements,
 		Routes:         routes(result.Routes),
+		Bound:          boundAddresses(result.Problems),
 		Conditions:     failures,
 	}, nil
 }
@@ -75,6 +76,17 @@ func routes(in []fib.Route) []v1.Route {
 	out := make([]v1.Route, 0, len(in))
 	for _, r := range in {
 		out = append(out, v1.Route{Prefix: r.Prefix, NextHops: r.NextHops})
+	}
+	return out
+}
+
+// boundAddresses are the service addresses that are this node's own.
+func boundAddresses(problems []fib.Problem) []netip.Addr {
+	var out []netip.Addr
+	for _, p := range problems {
+		if p.Reason == fib.AddressBound {
+			out = append(out, p.Prefix.Addr())
+		}
 	}
 	return out
 }

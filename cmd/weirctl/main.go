@@ -16,7 +16,7 @@ import (
 // Exit codes, as --help lists them.
 const (
 	exitOK          = 0
-	exitFailed      = 1 // the daemon could not do it, or anything else
+	exitFailed      = 1 // the daemon could not do it, doctor found a failure, or anything else
 	exitUsage       = 2
 	exitUnreachable = 3
 	exitRefused     = 4
@@ -50,7 +50,7 @@ func exitCode(err error) int {
 	if err == nil {
 		return exitOK
 	}
-	if errors.Is(err, errUsage) {
+	if errors.Is(err, errUsage) || errors.Is(err, errCannotExamine) {
 		return exitUsage
 	}
 	e, ok := errors.AsType[*client.Error](err)

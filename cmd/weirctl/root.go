@@ -31,8 +31,8 @@ Environment:
 
 Exit codes:
   0  success
-  1  the daemon could not do it, or answered what is not understood
-  2  wrong arguments
+  1  the daemon could not do it, or answered what is not understood; doctor found a failure
+  2  wrong arguments; doctor could not look
   3  the daemon cannot be reached
   4  the daemon refused the request`
 
@@ -76,7 +76,7 @@ func newRoot(getenv func(string) string) *cobra.Command {
 	f.StringVar(&o.tls.Key, "tls-key", "", "PEM file of its private key")
 	f.StringVar(&o.tls.CA, "tls-ca", "", "PEM file of the CA of the daemon's certificate")
 	f.DurationVarP(&o.timeout, "timeout", "t", client.DefaultTimeout, "how long to wait for an answer")
-	root.AddCommand(newGet(o), newDrain(o))
+	root.AddCommand(newGet(o), newDrain(o), newDoctor(o))
 	return root
 }
 

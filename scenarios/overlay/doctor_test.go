@@ -1,0 +1,113 @@
+package overlay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/scenarios/harness"
+)
+
+// finding is one of weirctl doctor -o json.
+type finding struct{ Check, Level, Seen, Do string }
+
+// examine runs weirctl doctor on a node and returns its findings and how it
+// ended.
+func (l *lab) examine(ctx context.Context, node string) (map[string][]finding, int) {
+	GinkgoHelper()
+	out, err := l.Node(node).Run(ctx, "weirctl", "doctor", "-o", "json")
+	code := 0
+	if err != nil {
+		Expect(err).To(MatchError(ContainSubstring("exit status")))
+		Expect(fmt.Sscanf(err.Error()[strings.Index(err.Error(), "exit status"):], "exit status %d", &code)).To(Equal(1))
+	}
+	var all struct {
+		Level    string
+		Findings []finding
+	}
+	Expect(json.Unmarshal([]byte(out), &all)).To(Succeed())
+	byCheck := map[string][]finding{}
+	for _, f := range all.Findings {
+		byCheck[f.Check] = append(byCheck[f.Check], f)
+	}
+	return byCheck, code
+}
+
+// failing are the checks that fail.
+func failing(all map[string][]finding) []string {
+	var names []string
+	for name, found := range all {
+		for _, f := range found {
+			if f.Level == "fail" {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+var _ = Describe("weirctl doctor", Ordered, func() {
+	var l *lab
+	BeforeAll(func(ctx SpecContext) { l = up(ctx, harness.Options{}) })
+
+	It("finds nothing that fails on nodes in good order", func(ctx SpecContext) {
+		for _, node := range []string{"master1", "worker1"} {
+			found, code := l.examine(ctx, node)
+			Expect(failing(found)).To(BeEmpty(), "%s: %v", node, found)
+			Expect(code).To(BeZero())
+		}
+	})
+
+	It("names the service address that is bound to an interface of a worker, which loses everything", func(ctx SpecContext) {
+		harness.Step("before, pods answer", func() { Expect(l.ask(ctx, fullnat, v1.TCP)).To(BeEmpty()) })
+		harness.Step("an address more, as IPVS and LoxiLB bind it, and they do not", func() {
+			_, err := l.Node("worker1").Run(ctx, "ip", "address", "add", vip.String()+"/32", "dev", "lo")
+			Expect(err).NotTo(HaveOccurred())
+			for _, p := range protocols {
+				Expect(l.ask(ctx, fullnat, p)).NotTo(BeEmpty())
+			}
+		})
+		harness.Step("the doctor says which, where and what to do", func() {
+			found, code := l.examine(ctx, "worker1")
+			Expect(code).To(Equal(1))
+			Expect(failing(found)).To(ConsistOf("vips"))
+			Expect(found["vips"]).To(ContainElement(And(
+				HaveField("Seen", ContainSubstring("123.123.123.1 is bound to lo")), HaveField("Do", ContainSubstring("ip addr del 123.123.123.1/32 dev lo")))))
+		})
+		harness.Step("which helps", func() {
+			_, err := l.Node("worker1").Run(ctx, "ip", "address", "del", vip.String()+"/32", "dev", "lo")
+			Expect(err).NotTo(HaveOccurred())
+			harness.Soon(ctx, func(ctx context.Context) string { return l.ask(ctx, fullnat, v1.TCP) }).Should(BeEmpty())
+		})
+	})
+
+	It("names an overlay that filters reverse paths strictly", func(ctx SpecContext) {
+		found, code := l.examine(ctx, "worker2")
+		Expect(code).To(Equal(1))
+		Expect(failing(found)).To(ConsistOf("rp-filter"))
+		Expect(found["rp-filter"]).To(ContainElement(HaveField("Seen", ContainSubstring("flannel.1"))))
+	})
+
+	It("names an overlay that is too wide for what is below it", func(ctx SpecContext) {
+		flannel := l.Node("worker1").Link("flannel.1")
+		Expect(flannel.SetMTU(1500)).To(Succeed())
+		DeferCleanup(func() error { return flannel.SetMTU(overlayMTU) })
+		found, _ := l.examine(ctx, "worker1")
+		Expect(failing(found)).To(ConsistOf("mtu"))
+	})
+
+	It("says so while weir is down, and looks at the machine all the same", func(ctx SpecContext) {
+		weir := l.Node("worker1").Process("weir")
+		Expect(weir.Kill(ctx)).To(Succeed())
+		_, err := l.Node("worker1").Run(ctx, "ip", "address", "add", vip.String()+"/32", "dev", "lo")
+		Expect(err).NotTo(HaveOccurred())
+		found, code := l.examine(ctx, "worker1")
+		Expect(code).To(Equal(1))
+		Expect(failing(found)).To(ConsistOf("weir", "vips"), "the kernel's routes of BGP tell which addresses are VIPs")
+	})
+})
