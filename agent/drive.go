@@ -19,6 +19,9 @@ type Dataplane interface {
 	Flows(ctx context.Context) ([]v1.Flow, error)
 	Counters(ctx context.Context) (v1.Counters, error)
 	Interfaces() []v1.Interface
+	// BackendsChanged receives when backends may have become active or have
+	// ceased to be: Apply tells their states.
+	BackendsChanged() <-chan struct{}
 	// Run follows neighbours and interfaces and sweeps flows until ctx ends.
 	Run(ctx context.Context) error
 	Close() error

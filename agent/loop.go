@@ -27,12 +27,20 @@ type progress struct {
 func (n *Node) loop(ctx context.Context) error {
 	pause := backoff{min: n.opts.RetryMin, max: n.opts.RetryMax}
 	var retry <-chan time.Time
+	var backends <-chan struct{}
+	if n.opts.Dataplane != nil {
+		backends = n.opts.Dataplane.BackendsChanged()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-n.store.Changed():
 		case <-retry:
+		case <-backends:
+			if !mayWithdraw(n.desired().Services) {
+				continue
+			}
 		}
 		retry = nil
 		if n.step(ctx) {
@@ -53,7 +61,7 @@ func (n *Node) step(stopping context.Context) bool {
 	outcome, whole, derr := n.program(ctx, d)
 	// BGP goes on when the dataplane fails: sessions and what is announced
 	// already must not suffer from it.
-	announce := announceable(d.Services, outcome, n.snapshot().announced)
+	announce := withoutDead(announceable(d.Services, outcome, n.snapshot().announced), outcome)
 	if n.withdrawn {
 		announce = nil
 	}

@@ -21,6 +21,8 @@ type recorder struct {
 	refuse   map[uint16]bool // ports that cannot be programmed
 	services []v1.ServiceStatus
 	stopped  error // what Run returns at once, if not nil
+	changed  chan struct{}
+	dead     map[uint16]bool // ports of services whose only backend is down
 
 	bgpFailures int
 	bgp         *v1.BGP
@@ -47,6 +49,10 @@ func (r *recorder) Apply(ctx context.Context, services []v1.Service, _ []v1.Role
 	r.services = nil
 	for _, s := range services {
 		status := v1.ServiceStatus{Service: s, Programmed: !r.refuse[s.Port]}
+		status.BackendStates = []v1.BackendStatus{{State: v1.BackendActive}}
+		if r.dead[s.Port] {
+			status.BackendStates[0].State = v1.BackendInactive
+		}
 		if status.Programmed {
 			r.services = append(r.services, status)
 		} else {
@@ -68,6 +74,8 @@ func (r *recorder) Flows(context.Context) ([]v1.Flow, error) { return nil, nil }
 func (r *recorder) Counters(context.Context) (v1.Counters, error) {
 	return v1.Counters{In: 3, Forwarded: 2, Passed: 1}, nil
 }
+
+func (r *recorder) BackendsChanged() <-chan struct{} { return r.changed }
 
 func (r *recorder) Interfaces() []v1.Interface { return []v1.Interface{{Name: "eth0", Hook: "tc"}} }
 

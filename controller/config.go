@@ -23,6 +23,10 @@ type Config struct {
 	// Monitor asks for probes of the backends of services without a liveness
 	// annotation (--monitor).
 	Monitor bool
+	// Withdraw allows that an address is not announced while no service on
+	// it has a live backend, for services without a withdraw annotation
+	// (--withdraw).
+	Withdraw bool
 	// UsePodNetwork sends to pods instead of NodePorts where a service has no
 	// usepodnetwork annotation (--usePodNetwork).
 	UsePodNetwork bool

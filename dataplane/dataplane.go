@@ -53,9 +53,13 @@ type Dataplane struct {
 	// for mu, which an Apply holds for as long as it takes.
 	nodeAddresses atomic.Pointer[map[netip.Addr]netip.Addr]
 
-	mu     sync.Mutex
-	closed bool
-	state  *plan.State
+	// changed receives when a backend's state has changed.
+	changed chan struct{}
+
+	mu       sync.Mutex
+	closed   bool
+	verdicts *health.File // nil without KeepVerdicts
+	state    *plan.State
 	// desired is what Apply got last, with what nexthop and health know of it.
 	desired plan.Desired
 	// told is true from the first Apply on: before that nobody has said what
@@ -79,7 +83,7 @@ func New(o Options) (*Dataplane, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dataplane{state: plan.NewState()}
+	d := &Dataplane{state: plan.NewState(), changed: make(chan struct{}, 1)}
 	d.health = health.New(&health.Network{Taken: d.taken}, o.Health)
 	if err := d.open(o, choice); err != nil {
 		return nil, errors.Join(err, d.Close())

@@ -33,15 +33,22 @@ func (d *Dataplane) Adopted() bool { return d.loaded.Adopted }
 // as they were told last; without, they are detached and flows end. A second
 // Close does nothing.
 func (d *Dataplane) Close() error {
+	d.keepVerdicts()
 	return d.end(func(h *hook.Hooks) error { return h.Close() }, (*pin.Folder).Close)
 }
 
 // Stop is Close that leaves nothing on the node: programs are detached, flows
 // end, pins are gone.
 func (d *Dataplane) Stop() error {
-	return d.end(func(h *hook.Hooks) error { return h.Detach() }, func(f *pin.Folder) error {
+	err := d.end(func(h *hook.Hooks) error { return h.Detach() }, func(f *pin.Folder) error {
 		return errors.Join(f.Remove(), f.Close())
 	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.verdicts != nil {
+		err = errors.Join(err, d.verdicts.Remove())
+	}
+	return err
 }
 
 func (d *Dataplane) end(hooks func(*hook.Hooks) error, pins func(*pin.Folder) error) error {

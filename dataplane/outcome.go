@@ -85,8 +85,8 @@ func reachable(s v1.Service, unreachable map[netip.Addr]bool) v1.Condition {
 func healthy(s v1.Service, inactive map[plan.Endpoint]bool) v1.Condition {
 	var down []string
 	for _, b := range s.Backends {
-		if t := target(s, b); inactive[plan.Endpoint(t)] {
-			down = append(down, t.Address.String())
+		if e := endpoint(s, b); inactive[e] {
+			down = append(down, e.Address.String())
 		}
 	}
 	if len(down) == 0 {

@@ -10,11 +10,6 @@ import (
 	"github.com/weir-lb/weir/dataplane/plan"
 )
 
-// target is where a backend is probed.
-func target(s v1.Service, b v1.Backend) health.Target {
-	return health.Target{Protocol: s.Protocol, Address: netip.AddrPortFrom(b.Address, b.Port)}
-}
-
 // targets returns the backends of all services that ask for probes.
 func targets(services []v1.Service) []health.Target {
 	var all []health.Target
@@ -24,21 +19,31 @@ func targets(services []v1.Service) []health.Target {
 		}
 		for _, b := range s.Backends {
 			if b.Address.Is4() {
-				all = append(all, target(s, b))
+				all = append(all, health.NewTarget(s, b))
 			}
 		}
 	}
 	return all
 }
 
-func inactive(report map[health.Target]health.Status) map[plan.Endpoint]bool {
+// inactive returns the backends that are down, of services that ask for probes.
+func inactive(services []v1.Service, report map[health.Target]health.Status) map[plan.Endpoint]bool {
 	set := map[plan.Endpoint]bool{}
-	for t, status := range report {
-		if status.Down {
-			set[plan.Endpoint(t)] = true
+	for _, s := range services {
+		if !s.Monitor {
+			continue
+		}
+		for _, b := range s.Backends {
+			if b.Address.Is4() && report[health.NewTarget(s, b)].Down {
+				set[endpoint(s, b)] = true
+			}
 		}
 	}
 	return set
+}
+
+func endpoint(s v1.Service, b v1.Backend) plan.Endpoint {
+	return plan.Endpoint{Frontend: s.Frontend, Address: netip.AddrPortFrom(b.Address, b.Port)}
 }
 
 // taken says that what the target sends to this node's port is a flow's: mode
@@ -55,7 +60,7 @@ func (d *Dataplane) taken(t health.Target, port uint16) bool {
 	}
 	key := bpf.FlowKey{
 		Saddr: bpf.Addr(t.Address.Addr()), Sport: bpf.Port(t.Address.Port()),
-		Daddr: bpf.Addr(node), Dport: bpf.Port(port), Proto: t.Protocol.Number(),
+		Daddr: bpf.Addr(node), Dport: bpf.Port(port), Proto: t.Protocol().Number(),
 	}
 	for _, table := range []maps.FlowTable{maps.HalfOpen, maps.Established} {
 		if _, found, err := d.maps.Flow(table, key); err == nil && found {

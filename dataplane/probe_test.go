@@ -223,9 +223,9 @@ func TestProbesLeaveThePortsOfFlowsAlone(t *testing.T) {
 	flows, err := d.Flows(t.Context())
 	must(t, err)
 	used := flows[0].NewSource.Port() // flows[0] is the forward one
-	tcp := health.Target{Protocol: v1.TCP, Address: netip.AddrPortFrom(podA, 8080)}
-	udp := health.Target{Protocol: v1.UDP, Address: tcp.Address}
-	elsewhere := health.Target{Protocol: v1.TCP, Address: netip.AddrPortFrom(podB, 8080)}
+	tcp := health.Target{Type: v1.ProbeTCP, Address: netip.AddrPortFrom(podA, 8080)}
+	udp := health.Target{Type: v1.ProbeUDP, Address: tcp.Address}
+	elsewhere := health.Target{Type: v1.ProbeTCP, Address: netip.AddrPortFrom(podB, 8080)}
 	if !d.taken(tcp, used) || d.taken(tcp, used^1) || d.taken(udp, used) || d.taken(elsewhere, used) {
 		t.Errorf("port %d of %+v is not the only one taken", used, flows)
 	}

@@ -58,7 +58,7 @@ func backendAddresses(services []v1.Service) []netip.Addr {
 func (d *Dataplane) take(paths nexthop.Paths) {
 	d.desired.NodeAddresses, d.desired.Unreachable = paths.NodeAddresses, paths.Unreachable
 	d.nodeAddresses.Store(&paths.NodeAddresses)
-	d.desired.Inactive = inactive(d.health.Report())
+	d.desired.Inactive = inactive(d.desired.Services, d.health.Report())
 }
 
 // reconcile takes the maps to what is desired, as far as they let it.

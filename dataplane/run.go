@@ -57,9 +57,11 @@ func (d *Dataplane) maintain(ctx context.Context) error {
 		case <-settled:
 			settled = nil
 			d.follow()
+			d.keepVerdicts()
 		case <-retry.C:
 			d.retry()
 		case <-sweep.C:
+			d.keepVerdicts()
 			err := d.sweep(ctx)
 			if err == nil {
 				failures = 0
@@ -79,7 +81,15 @@ func (d *Dataplane) follow() {
 	}
 	d.take(d.keeper.Paths())
 	d.reconcile()
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
 }
+
+// BackendsChanged receives when backends may have become active or have ceased
+// to be, and the slots have followed. It is for one receiver.
+func (d *Dataplane) BackendsChanged() <-chan struct{} { return d.changed }
 
 func (d *Dataplane) retry() {
 	d.mu.Lock()

@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/flow"
+	"github.com/weir-lb/weir/dataplane/health"
 	"github.com/weir-lb/weir/dataplane/plan"
 )
 
@@ -24,7 +25,7 @@ func (d *Dataplane) statuses() []v1.ServiceStatus {
 		for j, b := range s.Backends {
 			all[i].BackendStates[j] = v1.BackendStatus{Backend: b, State: d.backendState(s, b)}
 			if s.Monitor {
-				all[i].BackendStates[j].Probe = probes[target(s, b)].Probe
+				all[i].BackendStates[j].Probe = probes[health.NewTarget(s, b)].Probe
 			}
 		}
 	}
@@ -36,7 +37,7 @@ func (d *Dataplane) backendState(s v1.Service, b v1.Backend) string {
 	switch {
 	case d.desired.Unreachable[b.Address]:
 		return v1.BackendUnreachable
-	case s.Monitor && d.desired.Inactive[plan.Endpoint(target(s, b))]:
+	case s.Monitor && d.desired.Inactive[endpoint(s, b)]:
 		return v1.BackendInactive
 	}
 	return v1.BackendActive

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -16,7 +17,7 @@ type collector struct{ node Source }
 // Describe lists what Collect may send.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		buildInfo, packets, drops, services, flows, backends, peerUp, routes, advertisements, ownerLag, hooks, problems,
+		buildInfo, packets, drops, services, flows, backends, backendUp, peerUp, routes, advertisements, ownerLag, hooks, problems,
 	} {
 		ch <- d
 	}
@@ -104,6 +105,13 @@ func (s sink) service(svc v1.ServiceStatus) {
 	for _, b := range svc.BackendStates {
 		states[b.State]++
 		entries += b.Flows
+		if svc.Monitor {
+			up := 0.0
+			if b.State == v1.BackendActive {
+				up = 1
+			}
+			s.gauge(backendUp, up, svc.Name, frontend, netip.AddrPortFrom(b.Address, b.Port).String())
+		}
 	}
 	for state, n := range states {
 		s.gauge(backends, float64(n), svc.Name, frontend, state)

@@ -58,9 +58,10 @@ var (
 	packets = desc("weir_packets_total", "Packets that the programs saw, by what became of them.", "action")
 	drops   = desc("weir_dropped_packets_total", "Packets that were dropped, by reason.", "reason")
 
-	services = desc("weir_services", "Services that owners want: programmed, pending, or refused.", "state")
-	flows    = desc("weir_flows", "Flow entries that name a backend of the service, two a connection.", "service", "frontend")
-	backends = desc("weir_service_backends", "Backends of the service: active, inactive (a probe failed), or unreachable.", "service", "frontend", "state")
+	services  = desc("weir_services", "Services that owners want: programmed, pending, or refused.", "state")
+	flows     = desc("weir_flows", "Flow entries that name a backend of the service, two a connection.", "service", "frontend")
+	backends  = desc("weir_service_backends", "Backends of the service: active, inactive (a probe failed), or unreachable.", "service", "frontend", "state")
+	backendUp = desc("weir_backend_up", "1 while the backend may get new flows, of services that ask for health probes.", "service", "frontend", "backend")
 
 	peerUp         = desc("weir_bgp_peer_up", "1 while the BGP session is established.", "peer", "asn", "role")
 	routes         = desc("weir_bgp_installed_routes", "Learned routes that stand in the kernel.")

@@ -62,7 +62,7 @@ const (
 
 // Probe is the last result of a backend's health probe.
 type Probe struct {
-	// Type is "tcp", "udp", "sctp".
+	// Type is "tcp", "udp", "sctp", "http", "https" or "ping".
 	Type    string `json:"type"`
 	Healthy bool   `json:"healthy"`
 	// Latency is how long the answer took, zero where none came: UDP servers
@@ -72,6 +72,8 @@ type Probe struct {
 	Error string `json:"error,omitempty"`
 	// Last is when the probe ended.
 	Last time.Time `json:"last"`
+	// Since is when the backend became what it is, active or inactive.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Interface is a network interface and what weir did with it.

@@ -141,7 +141,12 @@ type Service struct {
 	// Block is LoxiLB's mark number, shown in `weirctl get lb`.
 	Block uint32 `json:"block,omitempty"`
 	// Monitor asks for health probes of the backends.
-	Monitor  bool      `json:"monitor,omitempty"`
+	Monitor bool `json:"monitor,omitempty"`
+	// Probe says how. Optional.
+	Probe ProbeSpec `json:"probe,omitzero"`
+	// Withdraw allows that the address is not announced while no service on
+	// it has a live backend. All services that share an address must allow it.
+	Withdraw bool      `json:"withdraw,omitempty"`
 	Backends []Backend `json:"backends,omitempty"`
 }
 

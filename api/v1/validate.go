@@ -38,6 +38,10 @@ func ValidateService(s Service) error {
 	default:
 		return &FieldError{"algorithm", fmt.Sprintf("unknown algorithm %q, use rr", s.Algorithm)}
 	}
+	if err := validateProbe(s.Probe, s.Protocol); err != nil {
+		err.Path = "probe." + err.Path
+		return err
+	}
 	if len(s.Backends) > MaxBackends {
 		return &FieldError{"backends", fmt.Sprintf("%d backends, at most %d", len(s.Backends), MaxBackends)}
 	}

@@ -20,6 +20,7 @@ import (
 func (f *flags) complete() (config, error) {
 	c := config{manifests: f.manifests, tls: f.tls, socket: f.socket, memory: f.memory}
 	c.controller.UniqueIP, c.controller.Monitor, c.controller.UsePodNetwork = f.setUniqueIP, f.monitor, f.usePodNetwork
+	c.controller.Withdraw = f.withdraw
 	if c.memory == "" {
 		c.memory = filepath.Join(filepath.Dir(f.socket), "kube-weir.json")
 	}

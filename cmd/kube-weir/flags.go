@@ -24,6 +24,7 @@ type flags struct {
 	setRoles                            string
 	setLBMode                           int
 	monitor, setUniqueIP, usePodNetwork bool
+	withdraw                            bool
 	tls                                 transport.Files
 	socket, memory, logLevel            string
 }
@@ -65,6 +66,7 @@ func (f *flags) define(set *pflag.FlagSet) {
 	set.Lookup("setRoles").NoOptDefVal = setRolesAlone
 	set.IntVar(&f.setLBMode, "setLBMode", 0, "mode of services without an annotation: 0 default, 1 onearm, 2 fullnat")
 	set.BoolVar(&f.monitor, "monitor", false, "probe the backends of services without an annotation")
+	set.BoolVar(&f.withdraw, "withdraw", false, "do not announce an address while no service on it has a live backend, for services without an annotation (weir-lb.io/withdraw)")
 	set.BoolVar(&f.usePodNetwork, "usePodNetwork", false, "send to pods, and not to node ports, for services without an annotation")
 	set.StringVar(&f.tls.Cert, "tls-cert", "", "PEM file of the controller's certificate")
 	set.StringVar(&f.tls.Key, "tls-key", "", "PEM file of its private key")

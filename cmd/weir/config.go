@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weir-lb/weir/api/transport"
+	"github.com/weir-lb/weir/dataplane/health"
 )
 
 // config is what the flags say.
@@ -26,6 +27,7 @@ type config struct {
 	maxFlows             uint32
 	gobgpAPI             string
 	logLevel             string
+	probes               health.Timing
 
 	// Set by complete.
 	skip, only *regexp.Regexp
@@ -62,6 +64,9 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.tls.CA, "tls-ca", "", "PEM file of the CA whose clients may use the API")
 	f.StringVar(&c.nodeName, "node-name", "", "name of this node (default: host name)")
 	f.Uint32Var(&c.maxFlows, "max-flows", 0, "size of the flow table in entries, two a connection (default: the dataplane's)")
+	f.DurationVar(&c.probes.Period, "probe-period", health.DefaultPeriod, "time between two health probes of a backend, of services that do not say (loxilb.io/probetimeout)")
+	f.DurationVar(&c.probes.Timeout, "probe-timeout", health.DefaultTimeout, "how long its answer may take (weir-lb.io/probewait)")
+	f.IntVar(&c.probes.Retries, "probe-retries", health.DefaultRetries, "how many failures in a row, after the first, are forgiven (loxilb.io/proberetries)")
 	f.StringVar(&c.gobgpAPI, "gobgp-api", "127.0.0.1:50051", "address of GoBGP's gRPC API, for the gobgp command; empty for none")
 	f.StringVar(&c.logLevel, "log-level", "info", "least level to log: debug, info, warn or error")
 }
@@ -80,6 +85,9 @@ func (c *config) complete() error {
 	case "auto", "xdp", "tc":
 	default:
 		return fmt.Errorf("read --hook: unknown hook %q; use auto, xdp or tc", c.hook)
+	}
+	if err := c.probes.Check(); err != nil {
+		return fmt.Errorf("read --probe flags: %w", err)
 	}
 	if _, err := c.tls.Given(); err != nil {
 		return fmt.Errorf("read --tls flags: %w", err)

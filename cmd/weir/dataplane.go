@@ -10,11 +10,19 @@ func openDataplane(c config, log *slog.Logger) (*dataplane.Dataplane, error) {
 	if c.egrHooks {
 		log.Warn("--egr-hooks has no effect in this version: only forwarded traffic is served, not what starts or ends on this node")
 	}
-	return dataplane.New(dataplane.Options{
+	d, err := dataplane.New(dataplane.Options{
 		Hook:      c.hook,
 		Blacklist: c.skip,
 		Whitelist: c.only,
 		MaxFlows:  c.maxFlows,
 		PinDir:    c.pinDir,
+		Health:    c.probes,
 	})
+	if err != nil || c.stateDir == "" {
+		return d, err
+	}
+	if err := d.KeepVerdicts(c.stateDir); err != nil {
+		log.Warn("health of backends not restored", "error", err)
+	}
+	return d, nil
 }

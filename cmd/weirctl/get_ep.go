@@ -29,7 +29,7 @@ func epTable(backends []v1.ServiceBackend, wide bool) *table {
 	}}
 	if wide {
 		t.columns = append(t.columns, column{title: "PACKETS", right: true}, column{title: "BYTES", right: true},
-			column{title: "DELAY", right: true}, column{title: "LAST PROBE"}, column{title: "LAST ERROR"})
+			column{title: "DELAY", right: true}, column{title: "SINCE"}, column{title: "LAST PROBE"}, column{title: "LAST ERROR"})
 	}
 	for _, b := range backends {
 		row := []string{b.Address.String(), number(b.Port), b.Frontend.String(), b.Service, number(max(b.Weight, 1)),
@@ -39,7 +39,7 @@ func epTable(backends []v1.ServiceBackend, wide bool) *table {
 			if p == nil {
 				p = &v1.Probe{}
 			}
-			row = append(row, number(b.Packets), number(b.Bytes), delay(p.Latency), stamped(p.Last), orDash(p.Error))
+			row = append(row, number(b.Packets), number(b.Bytes), delay(p.Latency), stamped(p.Since), stamped(p.Last), orDash(p.Error))
 		}
 		t.add(row...)
 	}

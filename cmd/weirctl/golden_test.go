@@ -86,7 +86,7 @@ func article() map[string]any {
 	}
 	backends[1].State = v1.BackendInactive
 	backends[1].Probe = &v1.Probe{Type: "udp", Latency: 1234567, Error: "port unreachable",
-		Last: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+		Last: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Since: time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)}
 	return map[string]any{"/v1/services": append(services, refused), "/v1/backends": backends}
 }
 

@@ -20,12 +20,15 @@ const (
 const (
 	annotationStaticIP   = prefixLoxiLB + "staticIP"
 	annotationPodNetwork = prefixLoxiLB + "usepodnetwork"
+	annotationLiveness   = prefixLoxiLB + "liveness"
 )
 
 // settings is what annotations, or flags for want of them, say of a service.
 type settings struct {
 	mode       v1.Mode
 	monitor    bool
+	probe      probe
+	withdraw   bool
 	podNetwork bool
 	pool       string
 	staticIP   string
@@ -34,7 +37,7 @@ type settings struct {
 }
 
 func readAnnotations(annotations map[string]string, cfg controller.Config) (settings, *refusal) {
-	s := settings{mode: cfg.Mode, monitor: cfg.Monitor, podNetwork: cfg.UsePodNetwork}
+	s := settings{mode: cfg.Mode, monitor: cfg.Monitor, podNetwork: cfg.UsePodNetwork, withdraw: cfg.Withdraw}
 	if s.mode == "" {
 		s.mode = v1.ModeDefault
 	}
@@ -70,6 +73,8 @@ func (s *settings) apply(key, name, value string) *refusal {
 		s.mode, bad = readMode(key, value)
 	case "liveness":
 		s.monitor, bad = readYesNo(key, value)
+	case "withdraw":
+		s.withdraw, bad = readYesNo(key, value)
 	case "usepodnetwork":
 		s.podNetwork, bad = readYesNo(key, value)
 	case "poolSelect":
@@ -81,9 +86,24 @@ func (s *settings) apply(key, name, value string) *refusal {
 			s.ignored = append(s.ignored, key+"="+value)
 		}
 	default:
-		s.ignored = append(s.ignored, key)
+		if !s.probe.read(key, name, value) {
+			s.ignored = append(s.ignored, key)
+		}
 	}
 	return bad
+}
+
+// completeProbe settles what becomes of the probe annotations.
+func (s *settings) completeProbe(ports []port) {
+	s.probe.complete(ports)
+	if len(s.probe.keys) > 0 && !s.monitor && len(s.probe.faults) == 0 && !s.probe.off {
+		keys := slices.Sorted(maps.Values(s.probe.keys))
+		s.ignored = append(s.ignored, strings.Join(keys, " and ")+" without "+annotationLiveness+": yes")
+	}
+	s.monitor = s.monitor && !s.probe.off
+	if !s.monitor {
+		s.probe.spec = v1.ProbeSpec{}
+	}
 }
 
 func readMode(key, value string) (v1.Mode, *refusal) {

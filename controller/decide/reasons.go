@@ -11,6 +11,7 @@ const (
 	// Accepted.
 	ReasonValid             = "Valid"
 	ReasonValidWithIgnored  = "ValidWithIgnored"
+	ReasonProbeDefaults     = "ProbeDefaults"
 	ReasonInvalidPort       = "InvalidPort"
 	ReasonInvalidProtocol   = "InvalidProtocol"
 	ReasonNoNodePort        = "NoNodePort"

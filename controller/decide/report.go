@@ -74,6 +74,9 @@ func accepted(s *service) v1.Condition {
 	switch {
 	case s.refusal != nil:
 		c.Status, c.Reason, c.Message = false, s.refusal.reason, s.refusal.message
+	case len(s.probe.faults) > 0:
+		c.Reason = ReasonProbeDefaults
+		c.Message = "probes are as weir does them by default, since " + strings.Join(s.probe.faults, "; ")
 	case len(s.ignored) > 0:
 		c.Reason = ReasonValidWithIgnored
 		c.Message = "without effect here: " + strings.Join(s.ignored, ", ") + "; remove what you do not need"

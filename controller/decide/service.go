@@ -103,6 +103,7 @@ func readService(o *corev1.Service, cfg controller.Config) *service {
 	if s.ports, s.refusal = readPorts(o.Spec.Ports, s.podNetwork); s.refusal != nil {
 		return s
 	}
+	s.completeProbe(s.ports)
 	if o.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		s.ignored = append(s.ignored, "spec.sessionAffinity=ClientIP")
 	}

@@ -1,8 +1,10 @@
 package health
 
 import (
+	"container/heap"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -16,12 +18,6 @@ import (
 // concurrency bounds the probes under way, and so the sockets. 5000 endpoints
 // that are silent (a probe takes DefaultTimeout then) are still on time.
 const concurrency = 1024
-
-// Target is what is probed: once, however many services lead to it.
-type Target struct {
-	Protocol v1.Protocol
-	Address  netip.AddrPort
-}
 
 // Status is what is known of a target.
 type Status struct {
@@ -51,30 +47,41 @@ type Monitor struct {
 	random  func() float64
 	wake    chan struct{}
 	changed chan struct{}
+	// icmp is the interval of ICMP errors that hosts keep to.
+	icmp time.Duration
 
 	mu        sync.Mutex
 	endpoints map[Target]*endpoint
 	queue     queue
+	lanes     map[netip.Addr]*lane
+	// restored are verdicts of an earlier run on targets that nobody has
+	// named yet.
+	restored map[Target]v1.Probe
 }
 
 type endpoint struct {
 	target   Target
+	timing   Timing
 	verdict  verdict
+	since    time.Time // when the verdict was made
 	last     *v1.Probe
 	probes   int
 	due      time.Time
-	position int // in the queue
+	wanted   time.Time // due, before it had to wait for its lane
+	charged  bool      // to its lane, for the probe under way
+	position int       // in the queue
 }
 
-// New returns a Monitor that watches nothing; the zero Timing means Defaults.
+// New returns a Monitor that watches nothing. The Timing is for targets that
+// have none of their own; the zero one means Defaults.
 func New(p Prober, t Timing) *Monitor {
 	if t == (Timing{}) {
 		t = Defaults
 	}
 	return &Monitor{
-		prober: p, timing: t, random: rand.Float64,
+		prober: p, timing: t, random: rand.Float64, icmp: icmpInterval,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		endpoints: map[Target]*endpoint{},
+		endpoints: map[Target]*endpoint{}, lanes: map[netip.Addr]*lane{}, restored: map[Target]v1.Probe{},
 	}
 }
 
@@ -94,7 +101,7 @@ func (m *Monitor) Watch(targets []Target) {
 		}
 		e := m.endpoints[t]
 		if e == nil {
-			e = &endpoint{target: t, due: m.timing.first(now, m.random()), position: absent}
+			e = m.newEndpoint(t, now)
 			m.queue.add(e)
 		}
 		kept[t] = e
@@ -105,7 +112,32 @@ func (m *Monitor) Watch(targets []Target) {
 		}
 	}
 	m.endpoints = kept
+	m.forgetLanes()
 	signal(m.wake)
+}
+
+// newEndpoint has the verdict of an earlier run, where there is one.
+func (m *Monitor) newEndpoint(t Target, now time.Time) *endpoint {
+	e := &endpoint{target: t, timing: m.timing.with(t.Spec), since: now, position: absent}
+	e.due = e.timing.first(now, m.random())
+	e.wanted = e.due
+	if p, ok := m.restored[t]; ok {
+		delete(m.restored, t)
+		e.verdict, e.since, e.last = verdict{down: true}, p.Since, &p
+	}
+	return e
+}
+
+// forgetLanes drops those of addresses that are no longer probed.
+func (m *Monitor) forgetLanes() {
+	if len(m.lanes) == 0 {
+		return
+	}
+	named := map[netip.Addr]bool{}
+	for t := range m.endpoints {
+		named[t.Address.Addr()] = true
+	}
+	maps.DeleteFunc(m.lanes, func(a netip.Addr, _ *lane) bool { return !named[a] })
 }
 
 // Report returns what is known of every target that is watched.
@@ -151,18 +183,51 @@ const idle = time.Hour
 func (m *Monitor) takeDue(now time.Time) (*endpoint, time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.queue) == 0 {
-		return nil, idle
+	for len(m.queue) > 0 {
+		e := m.queue[0]
+		if rest := e.due.Sub(now); rest > 0 {
+			return nil, rest
+		}
+		if m.admit(e, now) {
+			return m.queue.take(), 0
+		}
+		heap.Fix(&m.queue, 0)
 	}
-	if rest := m.queue[0].due.Sub(now); rest > 0 {
-		return nil, rest
+	return nil, idle
+}
+
+// admit lets an endpoint be asked now, or makes it due later.
+func (m *Monitor) admit(e *endpoint, now time.Time) bool {
+	if !e.target.silent() || !e.verdict.down && !e.verdict.inDoubt() {
+		return true
 	}
-	return m.queue.take(), 0
+	l := m.lane(e.target.Address.Addr())
+	if ready := l.ready(e.verdict, m.icmp); ready.After(now) {
+		e.due = ready
+		return false
+	}
+	l.charge(now, m.icmp)
+	e.charged = true
+	return true
+}
+
+// account settles what a probe has cost its lane.
+func (m *Monitor) account(e *endpoint, healthy bool, now time.Time) {
+	if !e.target.silent() {
+		return
+	}
+	switch {
+	case healthy && e.charged:
+		m.lane(e.target.Address.Addr()).refund(m.icmp)
+	case !healthy && !e.charged:
+		m.lane(e.target.Address.Addr()).charge(now, m.icmp)
+	}
+	e.charged = false
 }
 
 // probe asks once and takes the answer in, unless Run ends meanwhile.
 func (m *Monitor) probe(ctx context.Context, e *endpoint) {
-	within, cancel := context.WithTimeout(ctx, m.timing.Timeout)
+	within, cancel := context.WithTimeout(ctx, e.timing.Timeout)
 	defer cancel()
 	started := time.Now()
 	latency, err := m.prober.Probe(within, e.target)
@@ -181,21 +246,36 @@ func (m *Monitor) take(e *endpoint, started time.Time, latency time.Duration, er
 		return
 	}
 	ended := time.Now()
-	e.last = &v1.Probe{Type: string(e.target.Protocol), Healthy: err == nil, Latency: latency, Last: ended}
+	was := e.verdict.down
+	m.account(e, err == nil || errors.Is(err, ErrInconclusive), ended)
+	if !errors.Is(err, ErrInconclusive) {
+		e.verdict = e.verdict.after(err == nil, e.timing.Retries)
+	}
+	if e.verdict.down != was {
+		e.since = ended
+	}
+	e.last = &v1.Probe{Type: string(e.target.Type), Healthy: err == nil, Latency: latency, Last: ended, Since: e.since}
 	if err != nil {
 		e.last.Error = err.Error()
 	}
-	was := e.verdict.down
-	if !errors.Is(err, ErrInconclusive) {
-		e.verdict = e.verdict.after(err == nil, m.timing.Retries)
-	}
 	e.probes++
-	e.due = m.timing.next(e.verdict, e.probes, started, ended, m.random())
+	e.due = e.timing.next(e.verdict, e.probes, started, ended, m.random())
+	e.wanted = e.due
 	m.queue.add(e)
 	signal(m.wake)
 	if e.verdict.down != was {
 		signal(m.changed)
 	}
+}
+
+// lane returns that of an address.
+func (m *Monitor) lane(a netip.Addr) *lane {
+	l := m.lanes[a]
+	if l == nil {
+		l = &lane{}
+		m.lanes[a] = l
+	}
+	return l
 }
 
 // signal sends unless something is waiting to be received already.

@@ -72,7 +72,7 @@ func targets(n int) []Target {
 	all := make([]Target, n)
 	for i := range all {
 		address := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-		all[i] = Target{[]v1.Protocol{v1.TCP, v1.UDP, v1.SCTP}[i%3], netip.AddrPortFrom(address, 80)}
+		all[i] = Target{Type: []v1.ProbeType{v1.ProbeTCP, v1.ProbeUDP, v1.ProbeSCTP}[i%3], Address: netip.AddrPortFrom(address, 80)}
 	}
 	return all
 }

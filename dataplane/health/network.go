@@ -15,7 +15,7 @@ import (
 )
 
 // Network probes over the network namespace of the process. IPv4 only. SCTP
-// needs CAP_NET_RAW. The zero value is ready.
+// and ping need CAP_NET_RAW. The zero value is ready.
 type Network struct {
 	// Taken says that a flow uses the port towards the target in place of a
 	// client's. Optional. It is called while a probe's time runs.
@@ -26,15 +26,19 @@ var _ Prober = (*Network)(nil)
 
 // Probe asks t once.
 func (n *Network) Probe(ctx context.Context, t Target) (time.Duration, error) {
-	switch t.Protocol {
-	case v1.TCP:
+	switch t.Type {
+	case v1.ProbeTCP:
 		return n.tcp(ctx, t)
-	case v1.UDP:
+	case v1.ProbeUDP:
 		return n.udp(ctx, t)
-	case v1.SCTP:
+	case v1.ProbeSCTP:
 		return n.sctp(ctx, t)
+	case v1.ProbeHTTP, v1.ProbeHTTPS:
+		return n.http(ctx, t)
+	case v1.ProbePing:
+		return n.ping(ctx, t)
 	}
-	return 0, fmt.Errorf("probe protocol %q: %w", t.Protocol, ErrInconclusive)
+	return 0, fmt.Errorf("probe with %q: no such probe: %w", t.Type, ErrInconclusive)
 }
 
 // portTries bounds the search for a source port that no flow uses. Where a

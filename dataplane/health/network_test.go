@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
@@ -46,11 +47,11 @@ func mustHost(t *testing.T) *nstest.Namespace {
 }
 
 // probeOnce gives a probe half a second.
-func probeOnce(t *testing.T, n *Network, p v1.Protocol, address string, port uint16) (time.Duration, error) {
+func probeOnce(t *testing.T, n *Network, p v1.ProbeType, address string, port uint16) (time.Duration, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	return n.Probe(ctx, Target{p, at(address, port)})
+	return n.Probe(ctx, Target{Type: p, Address: at(address, port)})
 }
 
 func mustListen(t *testing.T, host *nstest.Namespace) net.Listener {
@@ -85,24 +86,30 @@ func TestProbes(t *testing.T) {
 	mustListenUDP(t, host)
 	newPeer(t, host, open)
 	tests := []struct {
-		protocol v1.Protocol
+		protocol v1.ProbeType
 		address  string
 		port     uint16
 		want     string // the error, empty for healthy
 	}{
-		{v1.TCP, backend, open, ""},
-		{v1.TCP, backend, shut, "connect: connection refused"},
-		{v1.TCP, silent, open, "connect: no answer in time"},
-		{v1.TCP, nobody, open, "connect: network is unreachable"},
-		{v1.UDP, backend, open, ""},
-		{v1.UDP, backend, shut, "send: port unreachable"},
-		{v1.UDP, silent, open, ""},
-		{v1.UDP, nobody, open, "send: network unreachable"},
-		{v1.SCTP, backend, open, ""},
-		{v1.SCTP, backend, shut, "send INIT: ABORT, nobody listens"},
-		{v1.SCTP, silent, open, "send INIT: no answer in time"},
-		{v1.SCTP, nobody, open, "send INIT: network unreachable"},
-		{"icmp", backend, open, `probe protocol "icmp": not asked`},
+		{v1.ProbeTCP, backend, open, ""},
+		{v1.ProbeTCP, backend, shut, "connect: connection refused"},
+		{v1.ProbeTCP, silent, open, "connect: no answer in time"},
+		{v1.ProbeTCP, nobody, open, "connect: network is unreachable"},
+		{v1.ProbeUDP, backend, open, ""},
+		{v1.ProbeUDP, backend, shut, "send: port unreachable"},
+		{v1.ProbeUDP, silent, open, ""},
+		{v1.ProbeUDP, nobody, open, "send: network unreachable"},
+		{v1.ProbeSCTP, backend, open, ""},
+		{v1.ProbeSCTP, backend, shut, "send INIT: ABORT, nobody listens"},
+		{v1.ProbeSCTP, silent, open, "send INIT: no answer in time"},
+		{v1.ProbeSCTP, nobody, open, "send INIT: network unreachable"},
+		{v1.ProbePing, backend, 0, ""},
+		{v1.ProbePing, silent, 0, "send echo: no answer in time"},
+		{v1.ProbePing, nobody, 0, "send echo: network unreachable"},
+		{v1.ProbeHTTP, backend, shut, "get /: connection refused"},
+		{v1.ProbeHTTPS, silent, open, "get /: no answer in time"},
+		{v1.ProbeHTTP, nobody, open, "get /: network is unreachable"},
+		{"icmp", backend, open, `probe with "icmp": no such probe: not asked`},
 	}
 	for _, tt := range tests {
 		t.Run(string(tt.protocol)+" "+at(tt.address, tt.port).String(), func(t *testing.T) {
@@ -114,7 +121,7 @@ func TestProbes(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			silence := tt.protocol == v1.UDP // nobody reads there
+			silence := tt.protocol == v1.ProbeUDP // nobody reads there
 			if (latency > 0) != (err == nil && !silence) {
 				t.Errorf("latency %v", latency)
 			}
@@ -128,7 +135,7 @@ func TestTheApplicationDoesNotSeeTCPProbes(t *testing.T) {
 	host := mustHost(t)
 	l := mustListen(t, host)
 	for range 10 {
-		if _, err := probeOnce(t, new(Network), v1.TCP, backend, open); err != nil {
+		if _, err := probeOnce(t, new(Network), v1.ProbeTCP, backend, open); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -159,7 +166,7 @@ func TestAUDPAnswerIsHealthyAtOnce(t *testing.T) {
 		}
 		got <- string(buffer[:n])
 	}()
-	latency, err := probeOnce(t, new(Network), v1.UDP, backend, open)
+	latency, err := probeOnce(t, new(Network), v1.ProbeUDP, backend, open)
 	if err != nil || latency <= 0 {
 		t.Errorf("latency %v, %v", latency, err)
 	}
@@ -171,13 +178,13 @@ func TestAUDPAnswerIsHealthyAtOnce(t *testing.T) {
 func TestSCTPProbesEndWithAbort(t *testing.T) {
 	p := newPeer(t, mustHost(t), open)
 	for range 3 {
-		if _, err := probeOnce(t, new(Network), v1.SCTP, backend, open); err != nil {
+		if _, err := probeOnce(t, new(Network), v1.ProbeSCTP, backend, open); err != nil {
 			t.Fatal(err)
 		}
 	}
 	p.aborted(t, 3)
 	p.set(func(p *peer) { p.damage = true })
-	if _, err := probeOnce(t, new(Network), v1.SCTP, backend, open); err == nil {
+	if _, err := probeOnce(t, new(Network), v1.ProbeSCTP, backend, open); err == nil {
 		t.Error("an INIT ACK with a wrong checksum is healthy")
 	}
 }
@@ -185,7 +192,7 @@ func TestSCTPProbesEndWithAbort(t *testing.T) {
 // Without the peer the host's kernel answers: it knows no SCTP.
 func TestSCTPProtocolUnreachable(t *testing.T) {
 	mustHost(t)
-	_, err := probeOnce(t, new(Network), v1.SCTP, backend, open)
+	_, err := probeOnce(t, new(Network), v1.ProbeSCTP, backend, open)
 	if err == nil || err.Error() != "send INIT: protocol unreachable" {
 		t.Errorf("got %v", err)
 	}
@@ -195,18 +202,18 @@ func TestSCTPProtocolUnreachable(t *testing.T) {
 func TestSCTPIgnoresErrorsOfOthers(t *testing.T) {
 	host := mustHost(t)
 	p := newPeer(t, host, open)
-	s, err := dialRaw(Target{v1.SCTP, at(backend, open)})
+	s, end, err := dialRaw(t.Context(), unix.IPPROTO_SCTP, at(backend, open).Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.file.Close()
+	defer end()
 	p.conn.Close() // from here on the kernel answers
 	stranger := association{source: 1, destination: open, tag: 1}
 	if err := s.send(stranger.init(1)); err != nil {
 		t.Fatal(err)
 	}
 	_ = s.file.SetDeadline(time.Now().Add(300 * time.Millisecond))
-	if _, err := s.await(probing); err == nil || strings.Contains(err.Error(), "protocol") {
+	if err := s.await(&initiation{association: probing}); err == nil || strings.Contains(err.Error(), "protocol") {
 		t.Errorf("got %v, want no answer", err)
 	}
 	_ = s.file.SetDeadline(time.Now().Add(nstest.Deadline))
@@ -214,7 +221,7 @@ func TestSCTPIgnoresErrorsOfOthers(t *testing.T) {
 	if err := s.send(ours.init(1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.await(ours); err == nil || !strings.Contains(err.Error(), "protocol") {
+	if err := s.await(&initiation{association: ours}); err == nil || !strings.Contains(err.Error(), "protocol") {
 		t.Errorf("got %v, want protocol not available", err)
 	}
 }
@@ -224,10 +231,10 @@ func TestProbesAvoidThePortsOfFlows(t *testing.T) {
 	mustListen(t, host)
 	mustListenUDP(t, host)
 	newPeer(t, host, open)
-	for _, p := range []v1.Protocol{v1.TCP, v1.UDP, v1.SCTP} {
+	for _, p := range []v1.ProbeType{v1.ProbeTCP, v1.ProbeUDP, v1.ProbeSCTP} {
 		var asked atomic.Int32
 		n := &Network{Taken: func(got Target, port uint16) bool {
-			if got != (Target{p, at(backend, open)}) || port < 1024 {
+			if got != (Target{Type: p, Address: at(backend, open)}) || port < 1024 {
 				t.Errorf("asked for %v, port %d", got, port)
 			}
 			return asked.Add(1) <= 3
@@ -247,6 +254,7 @@ func TestServersThatStopAndStart(t *testing.T) {
 	host := mustHost(t)
 	tcp, udp, sctp := mustListen(t, host), mustListenUDP(t, host), newPeer(t, host, open)
 	m := New(new(Network), Timing{Period: 200 * time.Millisecond, Timeout: 100 * time.Millisecond, Retries: 2})
+	m.icmp = time.Millisecond // the host keeps to no limit
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- m.Run(ctx) }()
@@ -256,7 +264,10 @@ func TestServersThatStopAndStart(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 	}()
-	all := []Target{{v1.TCP, at(backend, open)}, {v1.UDP, at(backend, open)}, {v1.SCTP, at(backend, open)}}
+	all := []Target{
+		{Type: v1.ProbeTCP, Address: at(backend, open)}, {Type: v1.ProbeUDP, Address: at(backend, open)},
+		{Type: v1.ProbeSCTP, Address: at(backend, open)},
+	}
 	m.Watch(all)
 	expectDown(t, m, 0)
 	tcp.Close()

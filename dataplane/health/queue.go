@@ -9,8 +9,15 @@ type queue []*endpoint
 // probed, or nobody watches it any more.
 const absent = -1
 
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q queue) Len() int { return len(q) }
+
+// Less lets go first, of those due at one time, who has waited longest.
+func (q queue) Less(i, j int) bool {
+	if q[i].due.Equal(q[j].due) {
+		return q[i].wanted.Before(q[j].wanted)
+	}
+	return q[i].due.Before(q[j].due)
+}
 
 func (q queue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]

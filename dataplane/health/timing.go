@@ -1,6 +1,11 @@
 package health
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+)
 
 // Timing says how often endpoints are asked. The zero value means Defaults;
 // else all fields but Retries must be set.
@@ -35,6 +40,33 @@ const (
 // Defaults of the product.
 var Defaults = Timing{Period: DefaultPeriod, Timeout: DefaultTimeout, Retries: DefaultRetries}
 
+// with returns what a service asks for, and t where it asks for nothing.
+func (t Timing) with(s v1.ProbeSpec) Timing {
+	if p := s.Period(); p != 0 {
+		t.Period, t.Timeout = p, min(t.Timeout, p)
+	}
+	if w := s.Timeout(); w != 0 {
+		t.Period, t.Timeout = max(t.Period, w), w
+	}
+	if s.Failures != 0 {
+		t.Retries = int(s.Failures) - 1
+	}
+	return t
+}
+
+// Check says what a person must change in a Timing.
+func (t Timing) Check() error {
+	switch {
+	case t.Period < v1.MinProbePeriod || t.Period > v1.MaxProbePeriod:
+		return fmt.Errorf("period %v is not within %v to %v", t.Period, v1.MinProbePeriod, v1.MaxProbePeriod)
+	case t.Timeout < v1.MinProbeTimeout || t.Timeout > t.Period:
+		return fmt.Errorf("time-out %v is not within %v to the period, %v", t.Timeout, v1.MinProbeTimeout, t.Period)
+	case t.Retries < 0 || t.Retries >= v1.MaxProbeFailures:
+		return fmt.Errorf("%d retries are not within 0 to %d", t.Retries, v1.MaxProbeFailures-1)
+	}
+	return nil
+}
+
 // pause is between the end of a result that puts the state in doubt and the
 // probe that settles it.
 func (t Timing) pause() time.Duration { return t.Timeout / 2 }
@@ -47,7 +79,7 @@ func (t Timing) Detection() time.Duration {
 
 // within is how long a new endpoint waits at most to be asked: soon, but a
 // thousand new ones do not ask at once.
-func (t Timing) within() time.Duration { return t.Period / 10 }
+func (t Timing) within() time.Duration { return min(t.Period/10, DefaultPeriod) }
 
 // first returns when a new endpoint is asked; random is in [0, 1).
 func (t Timing) first(now time.Time, random float64) time.Time {

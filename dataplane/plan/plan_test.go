@@ -58,7 +58,7 @@ func monitored(s v1.Service) v1.Service {
 func inactive(endpoints ...string) map[Endpoint]bool {
 	set := map[Endpoint]bool{}
 	for _, e := range endpoints {
-		set[Endpoint{v1.TCP, netip.MustParseAddrPort(e)}] = true
+		set[Endpoint{web, netip.MustParseAddrPort(e)}] = true
 	}
 	return set
 }

@@ -31,7 +31,9 @@ func genDesired(t *rapid.T, label string) Desired {
 		d.Unreachable[netip.MustParseAddr("10.0.0.1")] = true
 	}
 	for _, host := range rapid.SliceOfNDistinct(rapid.IntRange(1, 6), 0, 4, rapid.ID[int]).Draw(t, "inactive") {
-		d.Inactive[Endpoint{v1.TCP, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(host)}), 8080)}] = true
+		for _, s := range d.Services {
+			d.Inactive[Endpoint{s.Frontend, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(host)}), 8080)}] = true
+		}
 	}
 	return d
 }
@@ -156,7 +158,7 @@ func checkSettled(t *rapid.T, k *kernel, state *State, desired Desired, last Pla
 func eligible(d Desired, s v1.Service) int {
 	active, reachable := 0, 0
 	for _, b := range s.Backends {
-		if s.Monitor && d.Inactive[Endpoint{s.Protocol, netip.AddrPortFrom(b.Address, b.Port)}] {
+		if s.Monitor && d.Inactive[Endpoint{s.Frontend, netip.AddrPortFrom(b.Address, b.Port)}] {
 			continue
 		}
 		active++

@@ -67,7 +67,7 @@ func (p *planner) candidates(s v1.Service) []slots.Backend {
 	all := make([]slots.Backend, 0, len(s.Backends))
 	for _, b := range s.Backends {
 		address := netip.AddrPortFrom(b.Address, b.Port)
-		if s.Monitor && p.desired.Inactive[Endpoint{s.Protocol, address}] {
+		if s.Monitor && p.desired.Inactive[Endpoint{s.Frontend, address}] {
 			continue
 		}
 		all = append(all, slots.Backend{Address: address, Weight: b.Weight})

@@ -88,14 +88,15 @@ type Desired struct {
 	// Unreachable backends get no slot while another backend of the service
 	// is reachable. Optional.
 	Unreachable map[netip.Addr]bool
-	// Inactive endpoints get no slot of a service with Monitor, also when it
-	// has no other: nobody answers there. Optional.
+	// Inactive endpoints get no slot, also when their service has no other:
+	// nobody answers there. Optional.
 	Inactive map[Endpoint]bool
 }
 
-// Endpoint is where backends are, of however many services.
+// Endpoint is a backend of one service. Another service may probe the same
+// address another way.
 type Endpoint struct {
-	Protocol v1.Protocol
+	Frontend v1.Frontend
 	Address  netip.AddrPort
 }
 

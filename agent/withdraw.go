@@ -1,0 +1,31 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+)
+
+// withoutDead leaves those services out whose address nobody shall be led to:
+// all services on it allow that it is withdrawn, and none has a live backend.
+// What the dataplane says nothing of is taken for alive.
+func withoutDead(services []v1.Service, outcome map[v1.Frontend]v1.ServiceStatus) []v1.Service {
+	keep := map[netip.Addr]bool{}
+	for _, s := range services {
+		status, known := outcome[s.Frontend]
+		if !s.Withdraw || !known || alive(status) {
+			keep[s.VIP] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(services), func(s v1.Service) bool { return !keep[s.VIP] })
+}
+
+func alive(s v1.ServiceStatus) bool {
+	return slices.ContainsFunc(s.BackendStates, func(b v1.BackendStatus) bool { return b.State == v1.BackendActive })
+}
+
+// mayWithdraw says that the health of backends decides what is announced.
+func mayWithdraw(services []v1.Service) bool {
+	return slices.ContainsFunc(services, func(s v1.Service) bool { return s.Withdraw })
+}

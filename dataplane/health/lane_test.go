@@ -1,0 +1,137 @@
+package health
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+)
+
+// limited is a host of UDP servers as Linux is one: of its ICMP errors to one
+// destination no more than one a second leave it, after a burst of six.
+type limited struct {
+	mu     sync.Mutex
+	dead   map[Target]bool
+	tokens time.Duration
+	last   time.Time
+}
+
+const (
+	hostInterval = time.Second
+	hostBurst    = 6 * hostInterval
+)
+
+func (h *limited) Probe(ctx context.Context, t Target) (time.Duration, error) {
+	if h.refuses(t) {
+		return 0, errDead
+	}
+	<-ctx.Done()
+	return 0, nil
+}
+
+// refuses says that an ICMP error leaves the host, as inet_peer_xrlim_allow.
+func (h *limited) refuses(t Target) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.dead[t] {
+		return false
+	}
+	now := time.Now()
+	h.tokens = min(h.tokens+now.Sub(h.last), hostBurst)
+	h.last = now
+	if h.tokens < hostInterval {
+		return false
+	}
+	h.tokens -= hostInterval
+	return true
+}
+
+// datagrams are n servers behind one address.
+func datagrams(n int) []Target {
+	all := make([]Target, n)
+	for i := range all {
+		all[i] = Target{Type: v1.ProbeUDP, Address: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(1000+i))}
+	}
+	return all
+}
+
+// watchLimited runs a monitor on a host.
+func watchLimited(t *testing.T, all []Target) (*limited, *Monitor) {
+	t.Helper()
+	h := &limited{dead: map[Target]bool{}}
+	m := New(h, Timing{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- m.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	m.Watch(all)
+	return h, m
+}
+
+func (h *limited) set(dead bool, targets []Target) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range targets {
+		h.dead[t] = dead
+	}
+}
+
+// Many dead servers behind one address: all are found, and stay down for as
+// long as they are dead; those that live never go down; all come back.
+func TestDeadDatagramServersBehindOneAddress(t *testing.T) {
+	for _, tt := range []struct {
+		dead, live  int
+		found, back time.Duration
+	}{
+		{1, 0, Defaults.Detection(), 10 * time.Second},
+		{5, 5, 20 * time.Second, 15 * time.Second},
+		{10, 10, 40 * time.Second, 20 * time.Second},
+		{30, 30, 2 * time.Minute, 40 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			all := datagrams(tt.dead + tt.live)
+			h, m := watchLimited(t, all)
+			<-time.After(time.Minute)
+			h.set(true, all[:tt.dead])
+			died := time.Now()
+			for downs(m) < tt.dead && time.Since(died) < tt.found {
+				<-time.After(time.Second / 10)
+			}
+			t.Logf("%d dead: %d are down after %v", tt.dead, downs(m), time.Since(died))
+			if got := downs(m); got != tt.dead {
+				t.Fatalf("%d of %d dead servers are down after %v", got, tt.dead, tt.found)
+			}
+			for range 600 {
+				<-time.After(time.Second)
+				if got := downs(m); got != tt.dead {
+					t.Fatalf("%d are down %v after their death, want %d", got, time.Since(died), tt.dead)
+				}
+			}
+			h.set(false, all)
+			revived := time.Now()
+			for downs(m) > 0 && time.Since(revived) < tt.back {
+				<-time.After(time.Second / 10)
+			}
+			t.Logf("%d are back after %v", tt.dead, time.Since(revived))
+			if got := downs(m); got != 0 {
+				t.Errorf("%d are down %v after their return", got, tt.back)
+			}
+			if len(m.lanes) != 1 {
+				t.Errorf("%d lanes", len(m.lanes))
+			}
+			m.Watch(nil)
+			if len(m.lanes) != 0 {
+				t.Errorf("%d lanes without a target", len(m.lanes))
+			}
+		})
+	}
+}
