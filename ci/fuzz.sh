@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fuzz.sh [PATTERN]: searches with every Go fuzz target (whose name PATTERN matches) for FUZZTIME, 3s unless said. What it
+# fuzz.sh [PATTERN]: searches with every Go fuzz target (whose name PATTERN matches) for FUZZTIME, 2s unless said. What it
 # finds goes to testdata/fuzz beside the target, where every later run of the tests takes it for a seed: commit it with the fix.
 set -euo pipefail
 # shellcheck source=ci/lib/guard.sh
@@ -13,14 +13,15 @@ mkdir -p build
 
 # targets PATTERN: lines "FOLDER NAME".
 targets() {
-	git grep -oE '^func Fuzz[A-Za-z0-9]+\(f \*testing\.F\)' -- '*_test.go' |
+	git grep -E --untracked -o '^func Fuzz[A-Za-z0-9]+\(f \*testing\.F\)' -- '*_test.go' |
 		sed -E 's|/[^/]+:func (Fuzz[A-Za-z0-9]+).*| \1|' | grep -E -- "${1:-}"
 }
 
 failed=() count=0
 while read -r folder name; do
+	[[ -z $guard_interrupted ]] || exit 130
 	count=$((count + 1))
-	if ! guarded go test "./$folder" -vet=off -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-3s}" -fuzzminimizetime 1s >build/fuzz.log 2>&1; then
+	if ! guarded go test "./$folder" -vet=off -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-2s}" -fuzzminimizetime 1s >build/fuzz.log 2>&1; then
 		cat build/fuzz.log
 		failed+=("$folder.$name")
 		continue

@@ -24,6 +24,10 @@ const DefaultTimeout = 10 * time.Second
 // errorBody is the most that is read of an answer that is not 2xx, in bytes.
 const errorBody = 64 << 10
 
+// answerBody is the most that is read of any other, in bytes: several times a
+// state of 10 000 services, and 100 000 flows.
+const answerBody = 256 << 20
+
 // Options say where the server is. Give Socket or Server, not both.
 type Options struct {
 	// Node names the server in errors, "master1". Optional; Socket or Server
@@ -228,11 +232,12 @@ func do[T any](ctx context.Context, c *Client, method, path string, body []byte)
 	if resp.StatusCode/100 != 2 {
 		return v, c.refused(resp)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil {
+	answer := io.LimitReader(resp.Body, answerBody)
+	if err := json.NewDecoder(answer).Decode(&v); err != nil {
 		return v, &Error{Kind: Failed, Node: c.node, Status: resp.StatusCode,
 			Message: fmt.Sprintf("answer to %s %s is not understood: %v", method, path, err)}
 	}
-	_, err = io.Copy(io.Discard, resp.Body) // lets the connection be kept
+	_, err = io.Copy(io.Discard, answer) // lets the connection be kept
 	if err != nil {
 		return v, c.unreachable(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+	"unicode"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 )
@@ -115,6 +116,17 @@ func (c *Client) refused(resp *http.Response) error {
 		e.Message = fmt.Sprintf("answered %s", resp.Status)
 		return e
 	}
-	e.Message, e.Path, e.Current = body.Message, body.Path, body.Current
+	e.Message, e.Path, e.Current = oneLine(body.Message), oneLine(body.Path), body.Current
 	return e
+}
+
+// oneLine takes control characters out of what a server says: it goes to a
+// terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }

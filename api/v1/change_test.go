@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -100,4 +101,20 @@ func TestDecodeChange(t *testing.T) {
 	checkField(t, err, "remove[1].name", "unknown field")
 	_, err = DecodeChange([]byte(`{"base":7}`))
 	checkField(t, err, "base", "expected an object, got a number")
+}
+
+// FuzzDecodeChange is FuzzDecode for changes.
+func FuzzDecodeChange(f *testing.F) {
+	f.Add([]byte(`{"base":{"epoch":1,"sequence":5},"generation":{"epoch":1,"sequence":6},"upsert":[{"vip":"192.0.2.1","port":80,"protocol":"tcp"}]}`))
+	f.Add([]byte(`{"remove":[{"vip":"::1","port":80,"protocol":"tcp"}],"roles":null,"bgp":{"accept":[]}}`))
+	f.Add([]byte(`{"generation":{"sequence":1},"upsert":[{},{}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		c, err := DecodeChange(body)
+		if err == nil {
+			err = ValidateChange(c)
+		}
+		if field, ok := errors.AsType[*FieldError](err); err != nil && (!ok || field.Message == "") {
+			t.Fatalf("error %#v is no *FieldError", err)
+		}
+	})
 }

@@ -32,6 +32,7 @@ type flags struct {
 // config is what follows from the flags.
 type config struct {
 	manifests      string
+	passwords      string // file of them, empty for none
 	controller     controller.Config
 	tls            transport.Files
 	secure         bool
@@ -55,7 +56,7 @@ func (f *flags) define(set *pflag.FlagSet) {
 	set.BoolVar(&f.setUniqueIP, "setUniqueIP", false, "give every service an address of its own")
 	set.Uint32Var(&f.setBGP, "setBGP", 0, "AS number of all nodes; turns BGP on")
 	set.StringVar(&f.extBGPPeers, "extBGPPeers", "", "external peers of the load balancer nodes: IP:AS, comma separated")
-	set.StringVar(&f.bgpPasswordFile, "bgpPasswordFile", "", "file with the passwords of external peers (RFC 2385): a line IP PASSWORD each")
+	set.StringVar(&f.bgpPasswordFile, "bgpPasswordFile", "", "file with the passwords of external peers (RFC 2385): a line IP PASSWORD each; read again when it changes")
 	set.StringVar(&f.extBGPAccept, "extBGPAccept", "any", "what external peers may announce: any, none, or prefixes, comma separated, each with all inside it; service and node addresses are never taken from them")
 	set.Uint32Var(&f.extBGPMaxPrefixes, "extBGPMaxPrefixes", v1.DefaultMaxPrefixes, "how many prefixes an external peer may announce before it is shut out for five minutes")
 	set.BoolVar(&f.extBGPTTLSecurity, "extBGPTTLSecurity", false, "refuse external peers that are behind a router (RFC 5082); their side needs it too")

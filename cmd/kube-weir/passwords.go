@@ -20,7 +20,11 @@ func setPasswords(peers []controller.ExternalPeer, file string) error {
 	if err != nil {
 		return err
 	}
-	passwords, err := parsePasswords(string(text))
+	return assignPasswords(peers, file, string(text))
+}
+
+func assignPasswords(peers []controller.ExternalPeer, file, text string) error {
+	passwords, err := parsePasswords(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}

@@ -7,14 +7,17 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller/loop"
+	"github.com/weir-lb/weir/controller/metrics"
 )
 
 // routes is the controller's API. Everything in it is read only.
 //
 //	GET /v1/controller  ControllerStatus
 //	GET /healthz        Health, 503 until the first decision
-func routes(l *loop.Loop) http.Handler {
+//	GET /metrics        Prometheus' text format
+func routes(l *loop.Loop, pushes *metrics.Pushes) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics.Handler(metrics.Registry(l, pushes)))
 	get := func(path string, read func() (int, any)) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 			status, body := read()

@@ -15,6 +15,7 @@ import (
 	"github.com/weir-lb/weir/cmd/internal/version"
 	"github.com/weir-lb/weir/controller/loop"
 	"github.com/weir-lb/weir/controller/memory"
+	"github.com/weir-lb/weir/controller/metrics"
 	"github.com/weir-lb/weir/controller/push"
 	"github.com/weir-lb/weir/controller/static"
 )
@@ -35,16 +36,20 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	if !c.secure {
 		log.Warn("no certificates: only nodes on loopback can be reached; give --tls-cert, --tls-key and --tls-ca")
 	}
+	measured := metrics.NewPushes()
 	l := loop.New(loop.Options{
 		Version: version.String(), Source: static.New(c.manifests, static.Options{}),
 		Config: c.controller, Memory: mem,
-		Pusher: push.New(push.Options{Epoch: mem.Epoch(), Dial: c.dialer()}),
+		Pusher: push.New(push.Options{Epoch: mem.Epoch(), Dial: c.dialer(), Pushed: measured.Pushed}),
 		Notify: func(events []v1.Event, problems []v1.Problem, skipped []string) { tell(log, events, problems, skipped) },
 	})
 	log.Info("kube-weir runs", "version", version.String(), "manifests", c.manifests, "socket", c.socket, "epoch", mem.Epoch())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.Run(ctx) })
-	group.Go(func() error { return serveHTTP(ctx, listener, routes(l), log) })
+	group.Go(func() error { return serveHTTP(ctx, listener, routes(l, measured), log) })
+	if c.passwords != "" {
+		group.Go(func() error { followPasswords(ctx, c, rereadPasswords, l.Configure); return nil })
+	}
 	if err := group.Wait(); err != nil {
 		return err
 	}

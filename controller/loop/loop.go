@@ -37,9 +37,13 @@ type Options struct {
 	Notify func(events []v1.Event, problems []v1.Problem, skipped []string)
 }
 
-// Loop is the running controller. Status is safe for concurrent use.
+// Loop is the running controller. Its methods are safe for concurrent use, but
+// for Run.
 type Loop struct {
 	opts Options
+	// configs holds the newest change of the configuration that Run has not
+	// taken.
+	configs chan change
 
 	mu       sync.Mutex
 	decision decide.Decision
@@ -53,7 +57,28 @@ func New(opts Options) *Loop {
 	if opts.Notify == nil {
 		opts.Notify = func([]v1.Event, []v1.Problem, []string) {}
 	}
-	return &Loop{opts: opts}
+	return &Loop{opts: opts, configs: make(chan change, 1)}
+}
+
+// change is another configuration, or why there is none.
+type change struct {
+	config   *controller.Config
+	problems []v1.Problem
+}
+
+// Configure replaces the configuration that the loop was made with; nil leaves
+// it. Problems are those of the configuration, and replace the ones before. One
+// goroutine calls it.
+func (l *Loop) Configure(config *controller.Config, problems []v1.Problem) {
+	next := change{config, problems}
+	select {
+	case last := <-l.configs: // which Run has not seen
+		if next.config == nil {
+			next.config = last.config
+		}
+	default:
+	}
+	l.configs <- next
 }
 
 // Run works until ctx ends.
@@ -62,17 +87,33 @@ func (l *Loop) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.opts.Source.Run(ctx, updates) })
 	group.Go(func() error { return l.opts.Pusher.Run(ctx) })
-	group.Go(func() error {
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case u := <-updates:
-				l.take(u, time.Now())
-			}
-		}
-	})
+	group.Go(func() error { l.work(ctx, updates); return nil })
 	return group.Wait()
+}
+
+// work decides on every update, and anew on the last one when the
+// configuration changes.
+func (l *Loop) work(ctx context.Context, updates <-chan controller.Update) {
+	var last *controller.Update
+	var config []v1.Problem
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case u := <-updates:
+			last = &u
+		case c := <-l.configs:
+			if c.config != nil {
+				l.opts.Config = *c.config
+			}
+			config = c.problems
+		}
+		if last != nil {
+			u := *last
+			u.Problems = slices.Concat(u.Problems, config)
+			l.take(u, time.Now())
+		}
+	}
 }
 
 // take decides on an update. What was decided is saved before any node hears

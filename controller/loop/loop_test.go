@@ -170,3 +170,40 @@ func TestSourceThatFailsEndsTheLoop(t *testing.T) {
 		}
 	})
 }
+
+// TestConfigurationChanges holds that another configuration is decided on at
+// once, with what the source said last, and that a problem of it is told until
+// it is over.
+func TestConfigurationChanges(t *testing.T) {
+	inBubble(t, &disk{}, func(l *Loop, source scripted, _ *[]string) {
+		other := l.opts.Config
+		var err error
+		if other.Pools, err = ipam.ParsePools("10.9.0.0/24"); err != nil {
+			t.Fatal(err)
+		}
+		pool := func() string { synctest.Wait(); return l.Status().Pools[0].Ranges[0] }
+		problems := func() int { synctest.Wait(); return len(l.Status().Problems) }
+
+		// Before the first update nothing is decided; the newest configuration counts.
+		l.Configure(&other, nil)
+		l.Configure(nil, []v1.Problem{{Object: "file", Reason: "Bad"}})
+		if synctest.Wait(); l.Ready() {
+			t.Error("decided without a cluster")
+		}
+		source <- snapshot(service("a", 80))
+		if got := pool(); got != "10.9.0.1-10.9.0.254" || problems() != 1 {
+			t.Errorf("pool %s, %d problems", got, problems())
+		}
+		third := other
+		if third.Pools, err = ipam.ParsePools("10.8.0.0/24"); err != nil {
+			t.Fatal(err)
+		}
+		l.Configure(&third, nil)
+		if got := pool(); got != "10.8.0.1-10.8.0.254" || problems() != 0 {
+			t.Errorf("pool %s, %d problems", got, problems())
+		}
+		if got := len(l.Status().Services); got != 1 {
+			t.Errorf("%d services after the change", got)
+		}
+	})
+}

@@ -20,6 +20,9 @@ type Options struct {
 	Epoch uint64
 	// Dial makes the client of a node; it connects to nothing yet.
 	Dial func(Target) (Node, error)
+	// Pushed is told how long each attempt to change a node's state took and
+	// how it ended. Optional; it is called from several goroutines.
+	Pushed func(node string, took time.Duration, err error)
 	// Owner is optional; empty means the constant Owner.
 	Owner string
 	// RetryMin and RetryMax bound the pause after a failure, which doubles
@@ -36,6 +39,9 @@ type Options struct {
 }
 
 func (o *Options) fillIn() {
+	if o.Pushed == nil {
+		o.Pushed = func(string, time.Duration, error) {}
+	}
 	o.Owner = cmp.Or(o.Owner, Owner)
 	o.RetryMin = cmp.Or(o.RetryMin, 200*time.Millisecond)
 	o.RetryMax = cmp.Or(o.RetryMax, 5*time.Second)

@@ -147,7 +147,9 @@ func (w *worker) step(ctx context.Context, node Node) error {
 		// The node restarted without its state, or somebody removed it.
 		held = v1.NodeState{}
 	}
+	began := time.Now()
 	err := w.send(ctx, node, held, state)
+	w.pusher.opts.Pushed(w.current().Name, time.Since(began), err)
 	if c := (*Conflict)(nil); errors.As(err, &c) {
 		return w.stop(c)
 	}
