@@ -42,7 +42,7 @@ func mtu(c *check, f Facts) {
 		}
 		for _, h := range hooked {
 			if h.MTU > i.MTU {
-				c.note("%s takes packets up to %d, %s carries %d: longer ones for pods behind it are refused by ICMP, not cut", h.Name, h.MTU, i.Name, i.MTU)
+				c.note("%s takes packets up to %d, %s carries %d: longer ones for pods behind it are refused, not cut", h.Name, h.MTU, i.Name, i.MTU)
 			}
 		}
 	}

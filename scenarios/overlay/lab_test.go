@@ -106,8 +106,15 @@ func (l *lab) backends(ctx context.Context) ([]string, error) {
 
 // ask sends one request and says what is wrong with the answer.
 func (l *lab) ask(ctx context.Context, s service, p v1.Protocol) string {
+	return l.askWithin(ctx, 2*time.Second, s, p)
+}
+
+// silence is how long is waited for an answer that must not come.
+const silence = 400 * time.Millisecond
+
+func (l *lab) askWithin(ctx context.Context, timeout time.Duration, s service, p v1.Protocol) string {
 	r := s.request(p)
-	r.Timeout = time.Second
+	r.Timeout = timeout
 	a, err := l.requests.Do(ctx, r)
 	switch {
 	case err != nil:

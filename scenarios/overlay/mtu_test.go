@@ -18,7 +18,7 @@ import (
 
 const (
 	// bulk is how many bytes a transfer moves.
-	bulk = 20 << 20
+	bulk = 10 << 20
 	// udpHeaders are those of IPv4 and UDP.
 	udpHeaders = 20 + 8
 )

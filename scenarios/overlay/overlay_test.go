@@ -37,7 +37,7 @@ var _ = Describe("Pods behind a VXLAN", func() {
 
 			It("control: on a worker whose filter stays strict their answers are lost", func(ctx SpecContext) {
 				for _, p := range []v1.Protocol{v1.TCP, v1.UDP} {
-					Expect(l.ask(ctx, filtered, p)).NotTo(BeEmpty())
+					Expect(l.askWithin(ctx, silence, filtered, p)).NotTo(BeEmpty())
 				}
 				Expect(l.filterOf("worker2")(ctx)).To(Equal("1"))
 			})
@@ -45,29 +45,28 @@ var _ = Describe("Pods behind a VXLAN", func() {
 	}
 })
 
-var _ = Describe("The reverse path filter of a worker's overlay", Ordered, func() {
-	var l *lab
-	BeforeAll(func(ctx SpecContext) { l = up(ctx, harness.Options{}) })
-
-	It("is loosened again when somebody makes it strict", func(ctx SpecContext) {
-		Expect(l.filterOf("worker1")(ctx)).To(Equal("2"))
-		_, err := l.Node("worker1").Run(ctx, "sysctl", "-w", "net/ipv4/conf/flannel.1/rp_filter=1")
+// describeFilter has the specs of worker1's reverse path filter. The last one
+// drains it.
+func describeFilter(l func() *lab) {
+	It("loosens the overlay's filter again when somebody makes it strict", func(ctx SpecContext) {
+		Expect(l().filterOf("worker1")(ctx)).To(Equal("2"))
+		_, err := l().Node("worker1").Run(ctx, "sysctl", "-w", "net/ipv4/conf/flannel.1/rp_filter=1")
 		Expect(err).NotTo(HaveOccurred())
-		harness.Soon(ctx, l.filterOf("worker1")).Should(Equal("2"))
+		harness.Soon(ctx, l().filterOf("worker1")).Should(Equal("2"))
 	})
 
-	It("stays loose while weir restarts, and is as it was after a drain", func(ctx SpecContext) {
-		weir := l.Node("worker1").Process("weir")
+	It("leaves it loose while it restarts, and restores it when it is drained", func(ctx SpecContext) {
+		weir := l().Node("worker1").Process("weir")
 		harness.Step("a crash changes nothing", func() {
 			Expect(weir.Kill(ctx)).To(Succeed())
-			Expect(l.filterOf("worker1")(ctx)).To(Equal("2"))
+			Expect(l().filterOf("worker1")(ctx)).To(Equal("2"))
 			Expect(weir.Start(ctx)).To(Succeed())
-			harness.Holds(ctx, 300*time.Millisecond, l.filterOf("worker1")).Should(Equal("2"))
+			harness.Holds(ctx, 300*time.Millisecond, l().filterOf("worker1")).Should(Equal("2"))
 		})
 		harness.Step("a drain restores it", func() {
-			_, err := l.Node("worker1").Run(ctx, "weirctl", "drain")
+			_, err := l().Node("worker1").Run(ctx, "weirctl", "drain")
 			Expect(err).NotTo(HaveOccurred())
-			harness.Soon(ctx, l.filterOf("worker1")).Should(Equal("1"))
+			harness.Soon(ctx, l().filterOf("worker1")).Should(Equal("1"))
 		})
 	})
-})
+}
