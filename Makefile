@@ -24,7 +24,7 @@ test-unit: ## units and packet tables only; RACE=1 with the race detector
 e2e: ## every scenario (as root)
 	@ci/test.sh e2e
 
-bench: ## Go and BPF benchmarks of bpf/ and dataplane/
+bench: ## measure weir beside floors, nftables, iptables, HAProxy (as root, 15 minutes); QUICK=1, ONLY=regex
 	@ci/bench.sh
 
 lint: ## gofmt, go vet, golangci-lint, clang-format, shellcheck and the house rules

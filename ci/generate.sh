@@ -7,13 +7,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source ci/lib/say.sh
 ci/setup.sh bpf
 
-go generate ./bpf/...
+go generate ./bpf/... ./bench/programs
 if [[ ${1:-} != verify ]]; then
 	exit 0
 fi
-if ! git diff --exit-code --stat -- bpf; then
-	die "bpf/ differs from what is committed: run 'make generate' and commit the result"
+if ! git diff --exit-code --stat -- bpf bench; then
+	die "bpf/ or bench/ differs from what is committed: run 'make generate' and commit the result"
 fi
-made=$(git ls-files --others --exclude-standard -- bpf)
+made=$(git ls-files --others --exclude-standard -- bpf bench)
 [[ -z $made ]] || die "generated but not committed: $made"
 say "the committed objects are what their source gives"

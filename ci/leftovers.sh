@@ -10,7 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 # shellcheck source=ci/lib/say.sh
 source ci/lib/say.sh
 
-readonly daemons='weir|kube-weir|weir-topo|bird|zebra|bgpd|bfdd|staticd|gobgpd|iperf3|tcpdump|tshark|dumpcap|nginx'
+readonly daemons='weir|kube-weir|weir-topo|bird|zebra|bgpd|bfdd|staticd|gobgpd|iperf3|tcpdump|tshark|dumpcap|nginx|haproxy'
 
 namespaces() { ip netns list 2>/dev/null | awk '{ print "namespace", $1 }'; }
 links() { ip -o link show 2>/dev/null | awk -F ': ' '{ sub(/@.*/, "", $2); print "link", $2 }'; }

@@ -6,6 +6,7 @@
 #   demo       what a topology of namespaces needs at run time
 #   test       demo, and what the article's scenario needs
 #   e2e        test, and the other vendors' daemons and traffic tools of the wider scenarios
+#   bench      demo, and what weir is measured beside and by
 #   bpf        what regenerates the BPF objects (they are committed: only a change of bpf/ needs this)
 #   lint       what lint.sh runs
 #   race       a C compiler, for the race detector
@@ -20,7 +21,7 @@ source ci/lib/apt.sh
 # shellcheck source=ci/lib/go.sh
 source ci/lib/go.sh
 
-readonly groups='build demo test e2e bpf lint race kernels'
+readonly groups='build demo test e2e bench bpf lint race kernels'
 
 packages_of() {
 	case $1 in
@@ -28,6 +29,7 @@ packages_of() {
 	demo) echo iproute2 iptables ethtool bird2 tcpdump procps curl iputils-ping ;;
 	test) packages_of demo ;;
 	e2e) packages_of test && echo frr gobgpd iperf3 tshark ;;
+	bench) packages_of demo && echo nftables haproxy nginx wrk iperf3 ;;
 	bpf) echo clang-19 llvm-19 libbpf-dev linux-libc-dev ;;
 	lint) echo clang-format-19 shellcheck ;;
 	race) echo gcc libc6-dev ;;
