@@ -49,11 +49,11 @@ func chainService() spec.Service {
 	return s
 }
 
-// other is a service that nobody asks for, at a VIP of its own.
+// other is a service that nobody asks for; ten share a VIP.
 func other(i int) spec.Service {
 	return spec.Service{
-		Name: fmt.Sprintf("bench/other-%d", i), Protocol: "udp", ClusterIP: clusterIP(i + 10), VIP: offset("203.0.114.0", i),
-		Port: 5000, Policy: "Cluster", Endpoints: []netip.AddrPort{netip.AddrPortFrom(Backends.Addr().Next(), 7000)},
+		Name: fmt.Sprintf("bench/other-%d", i), Protocol: "udp", ClusterIP: clusterIP(i + 10), VIP: offset("203.0.114.0", i/10),
+		Port: 5000 + i%10, Policy: "Cluster", Endpoints: []netip.AddrPort{netip.AddrPortFrom(Backends.Addr().Next(), 7000)},
 	}
 }
 
