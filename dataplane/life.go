@@ -87,5 +87,9 @@ func Clean(pinDir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(hook.Clean(pins), pins.Remove(), pins.Close())
+	layouts, err := pins.Layouts()
+	for _, one := range layouts {
+		err = errors.Join(err, hook.Clean(one))
+	}
+	return errors.Join(err, pins.Remove(), pins.Close())
 }

@@ -1,6 +1,8 @@
 package hook
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -157,6 +159,27 @@ func TestClsactFiltersOutliveAndAreReplaced(t *testing.T) {
 	}
 	must(t, second.Close())
 	must(t, Clean(o.Pins))
+	expectAttached(t, "eth5", 0, 0, false)
+	if qdiscs, _ := netlink.QdiscList(nstest.MustLink(t, "eth5")); hasClsact(qdiscs) {
+		t.Error("the clsact qdisc stays")
+	}
+}
+
+// What a version of another schema has left goes too, filters and all.
+func TestCleanTakesFiltersOfAnotherSchema(t *testing.T) {
+	nstest.New(t).Veth(t, "eth5", "peer5", "", "")
+	dir := filepath.Join(t.TempDir(), "bpf")
+	pins, err := pin.Open(dir)
+	must(t, err)
+	t.Cleanup(func() { must(t, errors.Join(pins.Remove(), pins.Close())) })
+	must(t, start(t, Options{WithoutTCX: true, Pins: pins}).Close())
+	must(t, os.Rename(filepath.Join(dir, "v1"), filepath.Join(dir, "v91")))
+	layouts, err := pins.Layouts()
+	must(t, err)
+	if len(layouts) != 1 {
+		t.Fatalf("%d layouts, want 1", len(layouts))
+	}
+	must(t, Clean(layouts[0]))
 	expectAttached(t, "eth5", 0, 0, false)
 	if qdiscs, _ := netlink.QdiscList(nstest.MustLink(t, "eth5")); hasClsact(qdiscs) {
 		t.Error("the clsact qdisc stays")

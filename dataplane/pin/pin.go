@@ -31,8 +31,9 @@ const mode fs.FileMode = 0o700
 // Folder is a pin folder that this process alone works in. It is not safe for
 // concurrent use, but for its methods Link, PinLink and the like.
 type Folder struct {
-	dir  string
-	lock *os.File
+	dir    string
+	layout string // version(), but for Layouts
+	lock   *os.File
 }
 
 // Open takes the folder dir, which it makes when it is missing, on a BPF file
@@ -71,7 +72,7 @@ func Take(dir string) (*Folder, error) {
 		err = fmt.Errorf("lock pin folder %s: another weir uses it (%w); stop that one or choose another --pin-dir", dir, err)
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Folder{dir: dir, lock: lock}, nil
+	return &Folder{dir: dir, layout: version(), lock: lock}, nil
 }
 
 // Exists tells whether dir is a folder of a BPF file system, as Open makes it.
@@ -101,6 +102,17 @@ func (f *Folder) check() error {
 	return nil
 }
 
+// Layouts returns the folder as each of the schemas has it that are in it, for who
+// is to remove what they have pinned. They end with f.
+func (f *Folder) Layouts() ([]*Folder, error) {
+	names, err := f.layouts()
+	all := make([]*Folder, len(names))
+	for i, name := range names {
+		all[i] = &Folder{dir: f.dir, layout: name, lock: f.lock}
+	}
+	return all, err
+}
+
 // layouts lists the folders of schemas. The kernel has files of its own at the
 // root of a BPF file system.
 func (f *Folder) layouts() ([]string, error) {
@@ -122,7 +134,7 @@ var layoutName = regexp.MustCompile(`^v[0-9]+$`)
 func version() string { return fmt.Sprintf("v%d", Schema) }
 
 func (f *Folder) path(parts ...string) string {
-	return filepath.Join(append([]string{f.dir, version()}, parts...)...)
+	return filepath.Join(append([]string{f.dir, f.layout}, parts...)...)
 }
 
 // make creates a folder of pins.
