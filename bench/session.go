@@ -38,7 +38,7 @@ var (
 )
 
 // coldFlows is how many first packets a round sends through a chain.
-const coldFlows = 40_000
+const coldFlows = 20_000
 
 // session is a run under way.
 type session struct {

@@ -45,6 +45,10 @@ func (c *Chain) open() error {
 	if c.programs, err = programs.Load(); err != nil {
 		return err
 	}
+	if c.steady, err = c.frames(0, maxFlows); err != nil {
+		return err
+	}
+	c.next = maxFlows
 	if err := c.programs.SetNetworks(lab.VIP, lab.Backends, lab.Clients); err != nil {
 		return err
 	}
@@ -62,9 +66,7 @@ func (c *Chain) open() error {
 	if name != "" {
 		attached = append(attached, name)
 	}
-	c.steady, err = c.frames(0, maxFlows)
-	c.next = maxFlows
-	return errors.Join(err, c.lab.Check(attached...))
+	return c.lab.Check(attached...)
 }
 
 var nil6 = make([]byte, 6)
@@ -87,7 +89,7 @@ func (c *Chain) attachXDP(node string, p *ebpf.Program) error {
 // and returns the interface that has got an XDP program.
 func (c *Chain) attachFloor() (xdp string, err error) {
 	name := c.lab.Balancer.Name
-	if name != lab.RedirectXDP.Name && name != lab.RedirectTC.Name {
+	if name != lab.RedirectXDP.Name && name != lab.LookupXDP.Name && name != lab.RedirectTC.Name {
 		return "", nil
 	}
 	if c.floor, err = programs.Load(); err != nil {
@@ -97,8 +99,11 @@ func (c *Chain) attachFloor() (xdp string, err error) {
 	if err := c.floor.SetOut(out, c.lab.MAC("server:eth1"), c.lab.MAC("lb:eth2")); err != nil {
 		return "", err
 	}
-	if name == lab.RedirectXDP.Name {
+	switch name {
+	case lab.RedirectXDP.Name:
 		return "lb:eth1", c.attachXDP("lb", c.floor.RedirectXdp)
+	case lab.LookupXDP.Name:
+		return "lb:eth1", errors.Join(c.floor.Remember(c.steady), c.attachXDP("lb", c.floor.LookupXdp))
 	}
 	return "", c.lab.Node("lb").Do(func() error {
 		l, err := link.AttachTCX(link.TCXOptions{

@@ -42,9 +42,10 @@ const (
 )
 
 // The balancers. Redirects are the floors: a program that writes MACs and sends,
-// which the chain attaches itself.
+// which the chain attaches itself; lookup is that with a table of flows.
 var (
 	RedirectXDP   = Balancer{Name: "redirect-xdp"}
+	LookupXDP     = Balancer{Name: "lookup-xdp"}
 	RedirectTC    = Balancer{Name: "redirect-tc"}
 	Routing       = Balancer{Name: "routing", kind: kindRouting}
 	WeirXDP       = Balancer{Name: "weir-xdp", Hook: "xdp", Translates: true, Services: 1, kind: kindWeir}
@@ -56,7 +57,7 @@ var (
 	IptablesMany  = Balancer{Name: "iptables-10000", Translates: true, Services: 10_000, kind: kindIptables}
 	HAProxy       = Balancer{Name: "haproxy", Translates: true, kind: kindHAProxy}
 	everyBalancer = []Balancer{
-		RedirectXDP, RedirectTC, Routing, WeirXDP, WeirXDPMany, WeirTC,
+		RedirectXDP, LookupXDP, RedirectTC, Routing, WeirXDP, WeirXDPMany, WeirTC,
 		Nftables, NftablesMany, Iptables, IptablesMany, HAProxy,
 	}
 )

@@ -81,6 +81,27 @@ struct {
 	__uint(max_entries, 1);
 } samples SEC(".maps");
 
+struct table_key {
+	__be32 saddr;
+	__be32 daddr;
+	__u32 ports;
+	__u32 protocol;
+};
+
+struct table_value {
+	__u64 packets;
+	__u64 words[5];
+};
+
+/* A hash table as weir's flows: as large, with keys and values of the same size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct table_key);
+	__type(value, struct table_value);
+	__uint(max_entries, 1048576);
+} table SEC(".maps");
+
 __u32 packets;	/* in the stream */
 __u32 in_turn;	/* one after the other; 0: in random order */
 __u32 position; /* of in_turn, or the state of the random numbers */
@@ -195,6 +216,30 @@ int redirect_xdp(struct xdp_md *ctx)
 {
 	if (!to_next_hop((void *)(long)ctx->data, (void *)(long)ctx->data_end))
 		return XDP_PASS;
+	return bpf_redirect(out_ifindex, 0);
+}
+
+/* The same with one lookup in a table of flows, whose entry it writes to: what
+ * remembering connections costs whoever does it in a hash table.
+ */
+SEC("xdp")
+int lookup_xdp(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+	struct table_key key = {};
+	struct table_value *value;
+
+	if ((void *)(ip + 1) + 4 > end || !to_next_hop(data, end))
+		return XDP_PASS;
+	key.saddr = ip->saddr;
+	key.daddr = ip->daddr;
+	key.ports = *(__u32 *)(ip + 1);
+	key.protocol = ip->protocol;
+	value = bpf_map_lookup_elem(&table, &key);
+	if (!value)
+		return XDP_DROP;
+	value->packets += 1;
 	return bpf_redirect(out_ifindex, 0);
 }
 

@@ -4,6 +4,7 @@
 package programs
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -82,6 +83,24 @@ func (p *Programs) SetOut(ifindex int, dst, src net.HardwareAddr) error {
 func (p *Programs) SetNetworks(vip netip.Addr, backends, clients netip.Prefix) error {
 	return errors.Join(p.Service.Set(vip.AsSlice()), p.Backends.Set(backends.Addr().AsSlice()),
 		p.Strangers.Set(clients.Addr().AsSlice()))
+}
+
+// Remember puts the flows of these frames into the table that LookupXdp asks.
+func (p *Programs) Remember(frames [][]byte) error {
+	keys, values := make([]programsTableKey, len(frames)), make([]programsTableValue, len(frames))
+	for i, f := range frames {
+		if len(f) < 38 {
+			return fmt.Errorf("remember flow of a frame of %d bytes: too short", len(f))
+		}
+		keys[i] = programsTableKey{
+			Saddr: binary.NativeEndian.Uint32(f[26:]), Daddr: binary.NativeEndian.Uint32(f[30:]),
+			Ports: binary.NativeEndian.Uint32(f[34:]), Protocol: uint32(f[23]),
+		}
+	}
+	if _, err := p.Table.BatchUpdate(keys, values, nil); err != nil {
+		return fmt.Errorf("remember flows: %w", err)
+	}
+	return nil
 }
 
 // SetBounce makes the sink send each datagram back, which makes its flow one that

@@ -23,6 +23,20 @@ type programsSample struct {
 	Frame [64]uint8
 }
 
+type programsTableKey struct {
+	_        structs.HostLayout
+	Saddr    uint32
+	Daddr    uint32
+	Ports    uint32
+	Protocol uint32
+}
+
+type programsTableValue struct {
+	_       structs.HostLayout
+	Packets uint64
+	Words   [5]uint64
+}
+
 type programsTally uint32
 
 const (
@@ -40,6 +54,7 @@ const (
 const (
 	programsMapSamples      = "samples"
 	programsMapStream       = "stream"
+	programsMapTable        = "table"
 	programsMapTallies      = "tallies"
 	programsMapTcTarget     = "tc_target"
 	programsMapXdpTarget    = "xdp_target"
@@ -47,6 +62,7 @@ const (
 	programsProgFloorXdp    = "floor_xdp"
 	programsProgGenerate    = "generate"
 	programsProgHome        = "home"
+	programsProgLookupXdp   = "lookup_xdp"
 	programsProgRedirectTc  = "redirect_tc"
 	programsProgRedirectXdp = "redirect_xdp"
 	programsProgSink        = "sink"
@@ -110,6 +126,7 @@ type programsProgramSpecs struct {
 	FloorXdp    *ebpf.ProgramSpec `ebpf:"floor_xdp"`
 	Generate    *ebpf.ProgramSpec `ebpf:"generate"`
 	Home        *ebpf.ProgramSpec `ebpf:"home"`
+	LookupXdp   *ebpf.ProgramSpec `ebpf:"lookup_xdp"`
 	RedirectTc  *ebpf.ProgramSpec `ebpf:"redirect_tc"`
 	RedirectXdp *ebpf.ProgramSpec `ebpf:"redirect_xdp"`
 	Sink        *ebpf.ProgramSpec `ebpf:"sink"`
@@ -123,6 +140,7 @@ type programsProgramSpecs struct {
 type programsMapSpecs struct {
 	Samples   *ebpf.MapSpec `ebpf:"samples"`
 	Stream    *ebpf.MapSpec `ebpf:"stream"`
+	Table     *ebpf.MapSpec `ebpf:"table"`
 	Tallies   *ebpf.MapSpec `ebpf:"tallies"`
 	TcTarget  *ebpf.MapSpec `ebpf:"tc_target"`
 	XdpTarget *ebpf.MapSpec `ebpf:"xdp_target"`
@@ -166,6 +184,7 @@ func (o *programsObjects) Close() error {
 type programsMaps struct {
 	Samples   *ebpf.Map `ebpf:"samples"`
 	Stream    *ebpf.Map `ebpf:"stream"`
+	Table     *ebpf.Map `ebpf:"table"`
 	Tallies   *ebpf.Map `ebpf:"tallies"`
 	TcTarget  *ebpf.Map `ebpf:"tc_target"`
 	XdpTarget *ebpf.Map `ebpf:"xdp_target"`
@@ -175,6 +194,7 @@ func (m *programsMaps) Close() error {
 	return _ProgramsClose(
 		m.Samples,
 		m.Stream,
+		m.Table,
 		m.Tallies,
 		m.TcTarget,
 		m.XdpTarget,
@@ -205,6 +225,7 @@ type programsPrograms struct {
 	FloorXdp    *ebpf.Program `ebpf:"floor_xdp"`
 	Generate    *ebpf.Program `ebpf:"generate"`
 	Home        *ebpf.Program `ebpf:"home"`
+	LookupXdp   *ebpf.Program `ebpf:"lookup_xdp"`
 	RedirectTc  *ebpf.Program `ebpf:"redirect_tc"`
 	RedirectXdp *ebpf.Program `ebpf:"redirect_xdp"`
 	Sink        *ebpf.Program `ebpf:"sink"`
@@ -218,6 +239,7 @@ func (p *programsPrograms) Close() error {
 		p.FloorXdp,
 		p.Generate,
 		p.Home,
+		p.LookupXdp,
 		p.RedirectTc,
 		p.RedirectXdp,
 		p.Sink,
