@@ -2,7 +2,6 @@ package interop
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -25,10 +24,8 @@ func besideFRR(p *spec.Page) {
 	worker.Files = map[string]string{"zebra.conf": config("zebra.conf"), "bgpd.conf": config("frr-worker.conf")}
 	worker.Processes = append(worker.Processes, zebra(), bgpd())
 
-	kube := &p.Nodes["worker2"].Processes[1]
-	kube.Command += " --listenBGPPort=" + weirPort
-	bird := p.Nodes["client"].Files
-	bird["bird.conf"] = strings.ReplaceAll(bird["bird.conf"], " as 64512; }", " port "+weirPort+" as 64512; }") + `
+	onOtherPort(p)
+	p.Nodes["client"].Files["bird.conf"] += `
 protocol static outside { ipv4; route 198.51.100.0/24 blackhole; }
 protocol bgp frr from weir {
   neighbor 192.168.80.101 as 64700;
