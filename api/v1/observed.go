@@ -82,6 +82,8 @@ type Interface struct {
 	Index int    `json:"index"`
 	// Hook is "xdp", "tc" or "none".
 	Hook string `json:"hook"`
+	// Egress says that what leaves by it is served too (--egr-hooks).
+	Egress bool `json:"egress,omitempty"`
 	// Reason says why Hook is what it is.
 	Reason string `json:"reason,omitempty"`
 	MTU    int    `json:"mtu"`

@@ -30,7 +30,7 @@ static __always_inline int egress_turn(ctx_t *ctx)
 	struct ethhdr *eth = ctx_data(ctx);
 
 	if ((void *)(eth + 1) > ctx_data_end(ctx))
-		return TC_ACT_SHOT;
+		return CTX_DROP;
 	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
 	return bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
 }
@@ -44,14 +44,14 @@ static __always_inline int ctx_send_back(ctx_t *ctx)
 static __always_inline int ctx_send(ctx_t *ctx, const struct nexthop *hop, __be32 gateway)
 {
 	if (hop->ifindex == ctx->ifindex && hop->flags & NEXTHOP_VALID)
-		return TC_ACT_OK;
+		return CTX_PASS;
 	return skb_send(ctx, hop, gateway);
 }
 
 /* What does not go up the stack goes where the kernel has routed it. */
 static __always_inline int ctx_deliver(ctx_t *ctx, const struct flow *flow)
 {
-	return flow->flags & FLOW_UP ? egress_turn(ctx) : TC_ACT_OK;
+	return flow->flags & FLOW_UP ? egress_turn(ctx) : CTX_PASS;
 }
 
 #endif /* WEIR_LIB_EGRESS_H */

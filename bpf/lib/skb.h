@@ -14,7 +14,8 @@
 /* A macro, no typedef: the verifier finds the context of a global function by name. */
 #define ctx_t struct __sk_buff
 
-#define CTX_PASS TC_ACT_OK
+/* Programs of others come after ours and decide as if it was not there. */
+#define CTX_PASS TC_ACT_UNSPEC
 #define CTX_DROP TC_ACT_SHOT
 
 #define AF_INET 2

@@ -37,7 +37,7 @@ static __always_inline int ctx_send(ctx_t *ctx, const struct nexthop *hop, __be3
 /* Up this node's stack, which does not know that the packet was another. */
 static __always_inline int ctx_deliver(ctx_t *ctx, const struct flow *flow)
 {
-	return TC_ACT_OK;
+	return CTX_PASS;
 }
 
 #endif /* WEIR_LIB_TC_H */

@@ -116,7 +116,7 @@ func judge(hook bpf.Hook, verdict uint32, in, out []byte) (fate, problem string)
 	case hook == bpf.HookXDP && verdict == xdpDrop, hook != bpf.HookXDP && verdict == tcShot:
 		return "dropped", ""
 	case hook == bpf.HookXDP && verdict == xdpPass:
-	case hook != bpf.HookXDP && verdict == tcOK: // and perhaps rewritten: the kernel takes it where it goes
+	case hook != bpf.HookXDP && verdict == tcNext: // and perhaps rewritten: the kernel takes it where it goes
 	case hook == bpf.HookXDP && (verdict == xdpTX || verdict == xdpRedirect), hook != bpf.HookXDP && verdict == tcRedirect:
 		return "sent", compareSent(in, out)
 	default:

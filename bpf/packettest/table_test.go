@@ -12,7 +12,7 @@ import (
 // Verdicts as the kernel numbers them.
 const (
 	xdpDrop, xdpPass, xdpTX, xdpRedirect = 1, 2, 3, 4
-	tcOK, tcShot, tcRedirect             = 0, 2, 7
+	tcNext, tcShot, tcRedirect           = 0xffffffff, 2, 7 // TC_ACT_UNSPEC: the next program decides
 )
 
 // row is one line of a table. Exactly one of out, deliver, drop and pass says
@@ -141,9 +141,9 @@ func (r *row) expect(hook bpf.Hook) expectation {
 	}
 	switch {
 	case r.pass, (r.tcOnly || r.deliver != nil) && xdp:
-		return expectation{choose(xdpPass, tcOK), bpf.CounterPassed, nil}
+		return expectation{choose(xdpPass, tcNext), bpf.CounterPassed, nil}
 	case r.deliver != nil:
-		return expectation{tcOK, bpf.CounterForwarded, r.deliver.bytes()}
+		return expectation{tcNext, bpf.CounterForwarded, r.deliver.bytes()}
 	case r.out == nil:
 		return expectation{choose(xdpDrop, tcShot), r.drop, nil}
 	}
@@ -152,7 +152,7 @@ func (r *row) expect(hook bpf.Hook) expectation {
 		e.verdict = xdpTX
 	}
 	if hook == bpf.HookEgress && bytes.Equal(r.out.smac, r.device().mac()) && !bytes.Equal(r.out.smac, r.out.dmac) {
-		e.verdict = tcOK // it leaves by the device it is at
+		e.verdict = tcNext // it leaves by the device it is at
 	}
 	return e
 }

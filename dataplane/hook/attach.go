@@ -6,16 +6,32 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 )
 
-// attachTCX puts the program before all others at the ingress of an
-// interface; foreign programs stay. Requires at least Linux 6.6.
-func attachTCX(p *ebpf.Program, index int) (link.Link, error) {
+// side is one of the two TC hooks of an interface.
+type side struct {
+	name   string
+	attach ebpf.AttachType
+	// parent and filter are those of a clsact filter.
+	parent uint32
+	filter string
+	pin    string
+}
+
+var (
+	ingress = side{"ingress", ebpf.AttachTCXIngress, netlink.HANDLE_MIN_INGRESS, "weir_tc", pinTC}
+	egress  = side{"egress", ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS, "weir_egress", pinEgress}
+)
+
+// attachTCX puts the program before all others at this side of an interface;
+// foreign programs stay. Requires at least Linux 6.6.
+func (s side) attachTCX(p *ebpf.Program, index int) (link.Link, error) {
 	l, err := link.AttachTCX(link.TCXOptions{
-		Interface: index, Program: p, Attach: ebpf.AttachTCXIngress, Anchor: link.Head(),
+		Interface: index, Program: p, Attach: s.attach, Anchor: link.Head(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("attach TC program: %w", err)
+		return nil, fmt.Errorf("attach TC %s program: %w", s.name, err)
 	}
 	return l, nil
 }
@@ -39,12 +55,12 @@ type attached interface {
 
 // attachment is what hangs on one interface.
 type attachment struct {
-	tc, xdp attached
+	tc, xdp, egress attached
 }
 
 func (a attachment) each(do func(attached) error) error {
 	var errs []error
-	for _, one := range []attached{a.xdp, a.tc} {
+	for _, one := range []attached{a.xdp, a.egress, a.tc} {
 		if one != nil {
 			errs = append(errs, do(one))
 		}

@@ -59,7 +59,9 @@ type netif struct {
 // cannot transmit, and TC does the complete job.
 type decision struct {
 	tc, xdp bool
-	reason  string
+	// egress is for interfaces with TC, where it was asked for.
+	egress bool
+	reason string
 }
 
 func decide(n netif, choice Choice, filter Filter) decision {

@@ -3,31 +3,29 @@ package hook
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/weir-lb/weir/dataplane/pin"
 )
 
-// Our filter is known by name, handle and priority together. Priority 1 is
+// Our filters are known by name (side), handle and priority together. Priority 1 is
 // what CNIs and other load balancers take; they may replace theirs whenever
 // they like.
 const (
-	filterName     = "weir_tc"
 	filterHandle   = 0x77656972 // "weir"
 	filterPriority = 2
 )
 
 // clsact attaches TC filters by netlink, for kernels without TCX. A filter
 // stays when the process ends; the next attach replaces its program in place,
-// and sweep removes it. Qdiscs that were made are marked in pins, which may be
-// nil: an empty one does nothing.
-type clsact struct{ pins *pin.Folder }
+// and sweep removes it.
+type clsact struct {
+	side
+	*qdiscs
+}
 
-// attach puts the program at the ingress of an interface, behind filters of
+// attach puts the program at this side of an interface, behind filters of
 // priority 1. Foreign filters and their qdisc stay.
 func (c clsact) attach(p *ebpf.Program, index int) (attached, error) {
 	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
@@ -38,53 +36,33 @@ func (c clsact) attach(p *ebpf.Program, index int) (attached, error) {
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("add clsact qdisc: %w", err)
 	}
-	f := &filter{index: index, made: made, pins: c.pins}
+	f := &filter{c, index}
 	if made {
-		err = f.mark(p)
-	} else {
-		f.made, err = f.marked()
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.removeQdisc())
+		if err := c.mark(index, p); err != nil {
+			return nil, errors.Join(err, f.removeQdisc())
+		}
 	}
 	bpf := f.netlink()
 	bpf.Fd, bpf.DirectAction = p.FD(), true
 	if err := netlink.FilterReplace(bpf); err != nil {
-		return nil, errors.Join(fmt.Errorf("attach TC filter: %w", err), f.removeQdisc())
+		return nil, errors.Join(fmt.Errorf("attach TC %s filter: %w", c.name, err), f.removeQdisc())
 	}
 	return f, nil
 }
 
-// filter is ours on one interface.
+// filter is ours at one side of an interface.
 type filter struct {
+	clsact
 	index int
-	made  bool // the qdisc is ours too
-	pins  *pin.Folder
-}
-
-// mark remembers over restarts that the qdisc is ours.
-func (f *filter) mark(p *ebpf.Program) error {
-	if f.pins == nil {
-		return nil
-	}
-	return f.pins.Mark(pinName(pinQdisc, f.index), p)
-}
-
-func (f *filter) marked() (bool, error) {
-	if f.pins == nil {
-		return false, nil
-	}
-	names, err := f.pins.Names()
-	return slices.Contains(names, pinName(pinQdisc, f.index)), err
 }
 
 func (f *filter) netlink() *netlink.BpfFilter {
 	return &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
-			LinkIndex: f.index, Parent: netlink.HANDLE_MIN_INGRESS,
+			LinkIndex: f.index, Parent: f.parent,
 			Handle: filterHandle, Priority: filterPriority, Protocol: unix.ETH_P_ALL,
 		},
-		Name: filterName,
+		Name: f.filter,
 	}
 }
 
@@ -107,8 +85,8 @@ func (f *filter) detach() error {
 }
 
 func (f *filter) removeQdisc() error {
-	if !f.made {
-		return nil
+	if ours, err := f.marked(f.index); err != nil || !ours {
+		return err
 	}
 	for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
 		filters, err := filtersAt(f.index, parent)
@@ -125,20 +103,13 @@ func (f *filter) removeQdisc() error {
 	if err != nil && !gone(err) {
 		return fmt.Errorf("remove clsact qdisc: %w", err)
 	}
-	return f.unmark()
+	return f.unmark(f.index)
 }
 
-func (f *filter) unmark() error {
-	if f.pins == nil {
-		return nil
-	}
-	return f.pins.Unpin(pinName(pinQdisc, f.index))
-}
-
-// sweep removes a filter that an earlier process left on the interface. The
+// sweep removes a filter that an earlier process left at this side. The
 // qdisc stays: dropUnused removes it where a mark says that it is ours.
-func sweep(index int) error {
-	filters, err := filtersAt(index, netlink.HANDLE_MIN_INGRESS)
+func (s side) sweep(index int) error {
+	filters, err := filtersAt(index, s.parent)
 	if gone(err) {
 		return nil
 	}
@@ -147,8 +118,8 @@ func sweep(index int) error {
 	}
 	for _, f := range filters {
 		b, ok := f.(*netlink.BpfFilter)
-		if ok && b.Name == filterName && b.Handle == filterHandle && b.Priority == filterPriority {
-			return (&filter{index: index}).detach()
+		if ok && b.Name == s.filter && b.Handle == filterHandle && b.Priority == filterPriority {
+			return (&filter{clsact{s, &qdiscs{}}, index}).detach()
 		}
 	}
 	return nil

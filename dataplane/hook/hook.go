@@ -37,6 +37,9 @@ type Options struct {
 	TC *ebpf.Program
 	// XDP is attached too where Choice says so. Required unless Choice is TC.
 	XDP *ebpf.Program
+	// Egress is attached at the egress of every interface that is used.
+	// Optional; nil takes off what an earlier run has left there.
+	Egress *ebpf.Program
 	// Choice is optional, zero means Auto.
 	Choice Choice
 	Filter Filter
@@ -58,7 +61,8 @@ type Hooks struct {
 	closed bool
 	hooked map[int]*hooked
 	// tcx is true until the kernel has refused a TCX link.
-	tcx bool
+	tcx    bool
+	qdiscs qdiscs
 }
 
 // hooked is one interface as it was seen last.
@@ -77,7 +81,7 @@ func New(o Options) (*Hooks, error) {
 	if o.Choice == "" {
 		o.Choice = Auto
 	}
-	h := &Hooks{options: o, tcx: !o.WithoutTCX, hooked: map[int]*hooked{}}
+	h := &Hooks{options: o, tcx: !o.WithoutTCX, qdiscs: qdiscs{pins: o.Pins}, hooked: map[int]*hooked{}}
 	if err := h.Sync(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -140,12 +144,14 @@ func (h *Hooks) syncLink(l netlink.Link) {
 	}
 	n := h.describe(l, have)
 	want := decide(n, h.options.Choice, h.options.Filter)
+	want.egress = want.tc && h.options.Egress != nil
 	if have.decided != want || !have.complete() {
 		have.decided = want
 		h.attach(have, attrs.Index)
 	}
 	have.status.Name, have.status.Index, have.status.MTU = attrs.Name, attrs.Index, attrs.MTU
-	device := deviceOf(l, have.attachment.xdp != nil)
+	have.status.Egress = have.attachment.egress != nil
+	device := deviceOf(l, have.attachment)
 	if device == have.device {
 		return
 	}
@@ -158,7 +164,8 @@ func (h *Hooks) syncLink(l netlink.Link) {
 
 // complete says that everything decided is attached.
 func (h *hooked) complete() bool {
-	return h.decided.tc == (h.attachment.tc != nil) && h.decided.xdp == (h.attachment.xdp != nil)
+	return h.decided.tc == (h.attachment.tc != nil) && h.decided.xdp == (h.attachment.xdp != nil) &&
+		h.decided.egress == (h.attachment.egress != nil)
 }
 
 // attach changes only what differs, so that a new name costs no packet.
@@ -178,7 +185,8 @@ func (h *Hooks) attach(have *hooked, index int) {
 			failed = append(failed, err.Error())
 		}
 	}
-	try(&have.attachment.tc, want.tc, func() (attached, error) { return h.attachTC(index) })
+	try(&have.attachment.egress, want.egress, func() (attached, error) { return h.attachTC(egress, h.options.Egress, index) })
+	try(&have.attachment.tc, want.tc, func() (attached, error) { return h.attachTC(ingress, h.options.TC, index) })
 	try(&have.attachment.xdp, want.xdp, func() (attached, error) {
 		return h.adoptOr(pinXDP, index, h.options.XDP, attachXDP)
 	})
@@ -196,18 +204,18 @@ func (h *Hooks) attach(have *hooked, index int) {
 
 // attachTC takes TCX where the kernel has it. A filter that an earlier run left
 // goes after that: until then it served.
-func (h *Hooks) attachTC(index int) (attached, error) {
+func (h *Hooks) attachTC(at side, p *ebpf.Program, index int) (attached, error) {
 	if h.tcx {
-		l, err := h.adoptOr(pinTC, index, h.options.TC, attachTCX)
+		l, err := h.adoptOr(at.pin, index, p, at.attachTCX)
 		if err == nil {
-			return l, sweep(index)
+			return l, at.sweep(index)
 		}
 		if !errors.Is(err, ebpf.ErrNotSupported) {
 			return nil, err
 		}
 		h.tcx = false
 	}
-	return clsact{h.options.Pins}.attach(h.options.TC, index)
+	return clsact{at, &h.qdiscs}.attach(p, index)
 }
 
 // describe gathers what the choice depends on. The driver is asked for once.
@@ -233,9 +241,9 @@ func (h *Hooks) describe(l netlink.Link, have *hooked) netif {
 // deviceOf is what the programs learn of an interface. Frames that XDP sends
 // arrive where our own XDP program runs in the driver: that it is attached
 // there is what many drivers need to transmit at all.
-func deviceOf(l netlink.Link, xdp bool) maps.Device {
+func deviceOf(l netlink.Link, a attachment) maps.Device {
 	attrs := l.Attrs()
-	d := maps.Device{MTU: attrs.MTU, TransmitsXDP: xdp, RedirectOnly: l.Type() == "veth"}
+	d := maps.Device{MTU: attrs.MTU, TransmitsXDP: a.xdp != nil, RedirectOnly: l.Type() == "veth", SeesEgress: a.egress != nil}
 	if len(attrs.HardwareAddr) == len(d.MAC) {
 		copy(d.MAC[:], attrs.HardwareAddr)
 	}

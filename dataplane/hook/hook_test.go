@@ -81,6 +81,7 @@ func mustHook(t *testing.T, o Options) setup {
 	s := setup{devices: &devices{told: map[int]maps.Device{}}, other: nstest.New(t)}
 	s.other.Veth(t, "eth1", "peer1", "192.0.2.1/24", "192.0.2.2/24")
 	o.TC, o.XDP, o.Devices = program(t, ebpf.SchedCLS, "weir_tc"), program(t, ebpf.XDP, "weir_xdp"), s.devices
+	o.Egress = egressIf(t, o.Egress)
 	var err error
 	if s.Hooks, err = New(o); err != nil {
 		t.Fatal(err)
@@ -98,6 +99,17 @@ func mustHook(t *testing.T, o Options) setup {
 		}
 	})
 	return s
+}
+
+// asked stands in Options for an egress program that is made when hooks start.
+var asked = new(ebpf.Program)
+
+func egressIf(t *testing.T, p *ebpf.Program) *ebpf.Program {
+	t.Helper()
+	if p == nil {
+		return nil
+	}
+	return program(t, ebpf.SchedCLS, "weir_egress")
 }
 
 // status prints hook and reason of an interface, empty when it is not known.
@@ -120,16 +132,27 @@ func (s setup) expect(t *testing.T, name, status string) {
 	})
 }
 
-// hanging counts what hangs on an interface, ours or not.
-func hanging(t *testing.T, name string) (tcx, filters int, xdp bool) {
+// hanging counts what hangs at a side of an interface, ours or not.
+func hanging(t *testing.T, name string, at side) (tcx, filters int) {
 	t.Helper()
 	l := nstest.MustLink(t, name)
-	programs := nstest.TCXPrograms(t, l.Attrs().Index, ebpf.AttachTCXIngress)
-	bpfFilters, err := filtersAt(l.Attrs().Index, netlink.HANDLE_MIN_INGRESS)
+	programs := nstest.TCXPrograms(t, l.Attrs().Index, at.attach)
+	bpfFilters, err := filtersAt(l.Attrs().Index, at.parent)
 	if err != nil && !gone(err) {
 		t.Fatal(err)
 	}
-	return len(programs), len(bpfFilters), l.Attrs().Xdp != nil && l.Attrs().Xdp.Attached
+	return len(programs), len(bpfFilters)
+}
+
+// expectEgress is expectAttached for the egress side.
+func expectEgress(t *testing.T, name string, tcx, filters int) {
+	t.Helper()
+	if !nstest.HasTCX() {
+		tcx, filters = 0, filters+tcx
+	}
+	if gotTCX, gotFilters := hanging(t, name, egress); gotTCX != tcx || gotFilters != filters {
+		t.Errorf("%s has %d TCX programs and %d filters at egress; want %d, %d", name, gotTCX, gotFilters, tcx, filters)
+	}
 }
 
 // expectAttached holds an interface to what must hang on it. Where the kernel has
@@ -139,7 +162,9 @@ func expectAttached(t *testing.T, name string, tcx, filters int, xdp bool) {
 	if !nstest.HasTCX() {
 		tcx, filters = 0, filters+tcx
 	}
-	gotTCX, gotFilters, gotXDP := hanging(t, name)
+	gotTCX, gotFilters := hanging(t, name, ingress)
+	attrs := nstest.MustLink(t, name).Attrs()
+	gotXDP := attrs.Xdp != nil && attrs.Xdp.Attached
 	if gotTCX != tcx || gotFilters != filters || gotXDP != xdp {
 		t.Errorf("%s has %d TCX programs, %d filters, XDP %t; want %d, %d, %t", name, gotTCX, gotFilters, gotXDP, tcx, filters, xdp)
 	}
@@ -156,15 +181,24 @@ func TestAttachAndClose(t *testing.T) {
 		{"auto takes TC on veth", Options{}, "tc: driver veth", 1, 0, false},
 		{"xdp takes both", Options{Choice: XDP}, "xdp: asked for", 1, 0, true},
 		{"tc by clsact where TCX is missing", Options{Choice: TC, WithoutTCX: true}, "tc: asked for", 0, 1, false},
-		{"a blacklist", Options{Filter: Filter{Blacklist: regexp.MustCompile("eth")}}, "none: left alone: matches --blacklist", 0, 0, false},
+		{"egress by TCX", Options{Choice: TC, Egress: asked}, "tc: asked for", 1, 0, false},
+		{"egress beside XDP", Options{Choice: XDP, Egress: asked}, "xdp: asked for", 1, 0, true},
+		{"egress by clsact", Options{Choice: TC, WithoutTCX: true, Egress: asked}, "tc: asked for", 0, 1, false},
+		{"a blacklist", Options{Egress: asked, Filter: Filter{Blacklist: regexp.MustCompile("eth")}}, "none: left alone: matches --blacklist", 0, 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := mustHook(t, tt.options)
 			s.expect(t, "eth1", tt.status)
 			expectAttached(t, "eth1", tt.tcx, tt.filters, tt.xdp)
+			sees := tt.options.Egress != nil && tt.tcx+tt.filters > 0
+			if sees {
+				expectEgress(t, "eth1", tt.tcx, tt.filters)
+			} else {
+				expectEgress(t, "eth1", 0, 0)
+			}
 			l := nstest.MustLink(t, "eth1").Attrs()
-			want := maps.Device{MTU: 1500, MAC: [6]byte(l.HardwareAddr), TransmitsXDP: tt.xdp, RedirectOnly: true}
+			want := maps.Device{MTU: 1500, MAC: [6]byte(l.HardwareAddr), TransmitsXDP: tt.xdp, RedirectOnly: true, SeesEgress: sees}
 			if got, _ := s.devices.at(l.Index); got != want {
 				t.Errorf("device %+v, want %+v", got, want)
 			}
@@ -172,6 +206,7 @@ func TestAttachAndClose(t *testing.T) {
 				t.Fatal(err)
 			}
 			expectAttached(t, "eth1", 0, 0, false)
+			expectEgress(t, "eth1", 0, 0)
 			if qdiscs, _ := netlink.QdiscList(nstest.MustLink(t, "eth1")); hasClsact(qdiscs) {
 				t.Error("the clsact qdisc stays")
 			}
@@ -189,7 +224,7 @@ func hasClsact(qdiscs []netlink.Qdisc) bool {
 }
 
 func TestInterfacesAreFollowed(t *testing.T) {
-	s := mustHook(t, Options{})
+	s := mustHook(t, Options{Egress: asked})
 	s.other.Veth(t, "eth2", "peer2", "", "")
 	s.expect(t, "eth2", "tc:")
 	eth2 := nstest.MustLink(t, "eth2")
@@ -206,9 +241,11 @@ func TestInterfacesAreFollowed(t *testing.T) {
 	must(t, netlink.LinkSetName(eth2, "cni9"))
 	s.expect(t, "cni9", "none: left alone")
 	expectAttached(t, "cni9", 0, 0, false)
+	expectEgress(t, "cni9", 0, 0)
 	must(t, netlink.LinkSetName(eth2, "eth2"))
 	s.expect(t, "eth2", "tc:")
 	expectAttached(t, "eth2", 1, 0, false)
+	expectEgress(t, "eth2", 1, 0)
 
 	must(t, netlink.LinkDel(eth2))
 	nstest.Eventually(t, func() string {
@@ -247,41 +284,49 @@ func TestForeignTCProgramsStay(t *testing.T) {
 			other.Veth(t, "eth5", "peer5", "", "")
 			index := nstest.MustLink(t, "eth5").Attrs().Index
 			theirs := 0
-			if nstest.HasTCX() {
-				l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: foreign, Attach: ebpf.AttachTCXIngress})
+			for _, at := range []side{ingress, egress} {
+				if !nstest.HasTCX() {
+					break
+				}
+				l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: foreign, Attach: at.attach})
 				must(t, err)
 				defer l.Close()
 				theirs = 1
 			}
-			mustForeignFilter(t, index, foreign)
+			mustForeignFilters(t, index, foreign)
 
-			s := mustHook(t, Options{WithoutTCX: without})
+			s := mustHook(t, Options{WithoutTCX: without, Egress: asked})
 			s.expect(t, "eth5", "tc:")
 			if without {
 				expectAttached(t, "eth5", theirs, 2, false)
+				expectEgress(t, "eth5", theirs, 2)
 			} else {
 				expectAttached(t, "eth5", theirs+1, 1, false)
+				expectEgress(t, "eth5", theirs+1, 1)
 				if first := programAt(t, index); nstest.HasTCX() && first != idOf(t, s.options.TC) {
 					t.Errorf("program %d is first, ours is not before the foreign one", first)
 				}
 			}
 			must(t, s.Close())
 			expectAttached(t, "eth5", theirs, 1, false)
+			expectEgress(t, "eth5", theirs, 1)
 		})
 	}
 }
 
-func mustForeignFilter(t *testing.T, index int, p *ebpf.Program) {
+func mustForeignFilters(t *testing.T, index int, p *ebpf.Program) {
 	t.Helper()
 	must(t, netlink.QdiscAdd(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 		LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
 	}}))
-	must(t, netlink.FilterAdd(&netlink.BpfFilter{
-		FilterAttrs: netlink.FilterAttrs{
-			LinkIndex: index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1, Priority: 1, Protocol: unix.ETH_P_ALL,
-		},
-		Fd: p.FD(), Name: "foreign", DirectAction: true,
-	}))
+	for _, at := range []side{ingress, egress} {
+		must(t, netlink.FilterAdd(&netlink.BpfFilter{
+			FilterAttrs: netlink.FilterAttrs{
+				LinkIndex: index, Parent: at.parent, Handle: 1, Priority: 1, Protocol: unix.ETH_P_ALL,
+			},
+			Fd: p.FD(), Name: "foreign", DirectAction: true,
+		}))
+	}
 }
 
 // A filter that a killed process left is ours by name and goes at the next
@@ -290,7 +335,7 @@ func TestAFilterOfAKilledProcessIsSweptUp(t *testing.T) {
 	other := nstest.New(t)
 	other.Veth(t, "eth5", "peer5", "", "")
 	index := nstest.MustLink(t, "eth5").Attrs().Index
-	_, err := clsact{}.attach(program(t, ebpf.SchedCLS, "weir_tc"), index)
+	_, err := clsact{ingress, &qdiscs{}}.attach(program(t, ebpf.SchedCLS, "weir_tc"), index)
 	must(t, err)
 	expectAttached(t, "eth5", 0, 1, false)
 	s := mustHook(t, Options{})

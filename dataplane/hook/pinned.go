@@ -16,9 +16,10 @@ import (
 // index is not used again before 2^31 others were, and a link whose interface
 // is gone says so.
 const (
-	pinTC    = "tc-"
-	pinXDP   = "xdp-"
-	pinQdisc = "qdisc-" // a mark: the interface's clsact qdisc is ours
+	pinTC     = "tc-"
+	pinEgress = "egress-"
+	pinXDP    = "xdp-"
+	pinQdisc  = "qdisc-" // a mark: the interface's clsact qdisc is ours
 )
 
 func pinName(kind string, index int) string { return kind + strconv.Itoa(index) }
@@ -143,6 +144,9 @@ func (h *hooked) uses(kind string) bool {
 	case pinTC:
 		_, byLink := h.attachment.tc.(kernelLink)
 		return byLink
+	case pinEgress:
+		_, byLink := h.attachment.egress.(kernelLink)
+		return byLink
 	case pinXDP:
 		return h.attachment.xdp != nil
 	case pinQdisc:
@@ -155,7 +159,7 @@ func (h *hooked) uses(kind string) bool {
 // dropPinned takes off one program, by its pin.
 func dropPinned(pins *pin.Folder, kind string, index int) error {
 	if kind == pinQdisc {
-		return (&filter{index: index, made: true, pins: pins}).detach()
+		return dropFilters(pins, index)
 	}
 	name := pinName(kind, index)
 	l, err := pins.Link(name)
@@ -163,6 +167,12 @@ func dropPinned(pins *pin.Folder, kind string, index int) error {
 		return err
 	}
 	return kernelLink{l, pins, name}.detach()
+}
+
+// dropFilters takes off the filters of both sides and the qdisc, which is ours.
+func dropFilters(pins *pin.Folder, index int) error {
+	q := &qdiscs{pins: pins}
+	return errors.Join((&filter{clsact{egress, q}, index}).detach(), (&filter{clsact{ingress, q}, index}).detach())
 }
 
 // Clean takes off all that an earlier run has left with these pins, when no

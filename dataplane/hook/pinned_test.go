@@ -31,6 +31,7 @@ func mustPins(t *testing.T) *pin.Folder {
 func start(t *testing.T, o Options) *Hooks {
 	t.Helper()
 	o.TC, o.XDP = program(t, ebpf.SchedCLS, "weir_tc"), program(t, ebpf.XDP, "weir_xdp")
+	o.Egress = egressIf(t, o.Egress)
 	o.Devices = &devices{told: map[int]maps.Device{}}
 	h, err := New(o)
 	must(t, err)
@@ -66,10 +67,11 @@ func TestPinnedHooksOutliveAndAreAdopted(t *testing.T) {
 		t.Run(string(choice), func(t *testing.T) {
 			nstest.New(t).Veth(t, "eth5", "peer5", "", "")
 			index := nstest.MustLink(t, "eth5").Attrs().Index
-			o := Options{Choice: choice, Pins: mustPins(t)}
+			o := Options{Choice: choice, Egress: asked, Pins: mustPins(t)}
 			first := start(t, o)
 			must(t, first.Close())
 			expectAttached(t, "eth5", 1, 0, choice == XDP)
+			expectEgress(t, "eth5", 1, 0)
 			before := tcLink(t, o.Pins, index)
 
 			second := start(t, o)
@@ -84,8 +86,10 @@ func TestPinnedHooksOutliveAndAreAdopted(t *testing.T) {
 			if got := tcLink(t, o.Pins, index); got != before {
 				t.Errorf("link %d took the place of %d", got, before)
 			}
+			expectEgress(t, "eth5", 1, 0)
 			must(t, second.Detach())
 			expectAttached(t, "eth5", 0, 0, false)
+			expectEgress(t, "eth5", 0, 0)
 			if names, err := o.Pins.Names(); err != nil || len(names) > 0 {
 				t.Errorf("pins %v are left, %v", names, err)
 			}
@@ -121,10 +125,12 @@ func linkID(t *testing.T, pins *pin.Folder, name string) link.ID {
 func TestWhatIsNotWantedAnyMoreIsDetached(t *testing.T) {
 	nstest.New(t).Veth(t, "eth5", "peer5", "", "")
 	pins := mustPins(t)
-	must(t, start(t, Options{Choice: XDP, Pins: pins}).Close())
+	must(t, start(t, Options{Choice: XDP, Egress: asked, Pins: pins}).Close())
 	expectAttached(t, "eth5", 1, 0, true)
+	expectEgress(t, "eth5", 1, 0)
 	must(t, start(t, Options{Choice: TC, Pins: pins}).Close())
 	expectAttached(t, "eth5", 1, 0, false)
+	expectEgress(t, "eth5", 0, 0)
 	must(t, start(t, Options{Pins: pins, Filter: Filter{Blacklist: regexp.MustCompile("eth5")}}).Detach())
 	expectAttached(t, "eth5", 0, 0, false)
 }
@@ -148,7 +154,7 @@ func TestTheLinkOfAVanishedInterfaceGoes(t *testing.T) {
 func TestClsactFiltersOutliveAndAreReplaced(t *testing.T) {
 	nstest.New(t).Veth(t, "eth5", "peer5", "", "")
 	index := nstest.MustLink(t, "eth5").Attrs().Index
-	o := Options{WithoutTCX: true, Pins: mustPins(t)}
+	o := Options{WithoutTCX: true, Egress: asked, Pins: mustPins(t)}
 	must(t, start(t, o).Close())
 	expectAttached(t, "eth5", 0, 1, false)
 	second := start(t, o)

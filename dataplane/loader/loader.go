@@ -1,4 +1,4 @@
-// Package loader loads the programs of both hooks over one set of maps.
+// Package loader loads the programs of all hooks over one set of maps.
 package loader
 
 import (
@@ -19,7 +19,8 @@ const MaxFlows = 1 << 24
 // CPUs in batches (LOCAL_FREE_TARGET, 128 each).
 const minFlows = 4096
 
-// Options for Load. The zero value loads both hooks with the default sizes.
+// Options for Load. The zero value loads both ingress hooks with the
+// default sizes.
 type Options struct {
 	// MaxFlows is the size of the flow table in entries, two for each
 	// connection, minFlows to MaxFlows. Half-open flows get a quarter more of
@@ -27,6 +28,8 @@ type Options struct {
 	MaxFlows uint32
 	// WithoutXDP leaves the XDP program out.
 	WithoutXDP bool
+	// WithEgress loads the egress program too.
+	WithEgress bool
 	// Pins is where maps of an earlier run are adopted from and new ones are
 	// pinned. Optional; without it they end with the process.
 	Pins *pin.Folder
@@ -38,6 +41,8 @@ type Loaded struct {
 	TC *ebpf.Program
 	// XDP is nil with Options.WithoutXDP.
 	XDP *ebpf.Program
+	// Egress is nil without Options.WithEgress.
+	Egress *ebpf.Program
 	// Clock is the program that reads jiffies (bpf.Clock).
 	Clock *ebpf.Program
 	Maps  map[string]*ebpf.Map
@@ -68,6 +73,11 @@ func (l *Loaded) load(o Options) error {
 	}
 	if !o.WithoutXDP {
 		if err := l.loadXDP(o); err != nil {
+			return err
+		}
+	}
+	if o.WithEgress {
+		if err := l.loadEgress(o); err != nil {
 			return err
 		}
 	}
@@ -138,6 +148,22 @@ func (l *Loaded) loadXDP(o Options) error {
 		l.XDP = c.Programs[bpf.ProgramXDP]
 		return nil
 	}
+	return nil
+}
+
+// loadEgress shares the maps of TC.
+func (l *Loaded) loadEgress(o Options) error {
+	spec, err := bpf.LoadEgress()
+	if err != nil {
+		return fmt.Errorf("read BPF object: %w", err)
+	}
+	resize(spec, o.MaxFlows)
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.shared(spec)})
+	if err != nil {
+		return fmt.Errorf("load egress program: %w", err)
+	}
+	l.collections = append(l.collections, c)
+	l.Egress = c.Programs[bpf.ProgramEgress]
 	return nil
 }
 

@@ -41,16 +41,16 @@ func mapIDs(t *testing.T, p *ebpf.Program) map[ebpf.MapID]bool {
 
 // A packet that XDP passes meets the same flows in TC.
 func TestHooksShareTheirMaps(t *testing.T) {
-	l := mustLoad(t, Options{})
-	tc, xdp := mapIDs(t, l.TC), mapIDs(t, l.XDP)
+	l := mustLoad(t, Options{WithEgress: true})
+	tc, xdp, egress := mapIDs(t, l.TC), mapIDs(t, l.XDP), mapIDs(t, l.Egress)
 	for _, name := range bpf.MapNames() {
 		info, err := l.Maps[name].Info()
 		if err != nil {
 			t.Fatal(err)
 		}
 		id, _ := info.ID()
-		if xdp[id] != tc[id] {
-			t.Errorf("map %s: used by TC %t, by XDP %t", name, tc[id], xdp[id])
+		if xdp[id] != tc[id] || egress[id] != tc[id] {
+			t.Errorf("map %s: used by TC %t, by XDP %t, at egress %t", name, tc[id], xdp[id], egress[id])
 		}
 	}
 	if len(tc) == 0 {
@@ -66,8 +66,8 @@ func TestMaxFlowsResizesBothTables(t *testing.T) {
 	if got := l.Maps[bpf.MapFlowsNew].MaxEntries(); got != 2048 {
 		t.Errorf("flows_new has %d entries", got)
 	}
-	if l.XDP != nil {
-		t.Error("the XDP program is loaded although it was left out")
+	if l.XDP != nil || l.Egress != nil {
+		t.Error("the XDP or egress program is loaded although it was left out")
 	}
 }
 

@@ -18,6 +18,8 @@ type Device struct {
 	// RedirectOnly says that XDP_TX does not wake the other end, as on veth:
 	// XDP redirects frames even back to where they came from.
 	RedirectOnly bool
+	// SeesEgress says that the egress program sees what leaves by it.
+	SeesEgress bool
 }
 
 // PutDevice writes an interface by its index.
@@ -28,6 +30,9 @@ func (m *Maps) PutDevice(index int, d Device) error {
 	}
 	if d.RedirectOnly {
 		out.Flags |= bpf.DeviceRedirect
+	}
+	if d.SeesEgress {
+		out.Flags |= bpf.DeviceEgress
 	}
 	if err := m.devices.Put(uint32(index), out); err != nil {
 		return fmt.Errorf("write interface %d: %w", index, err)
