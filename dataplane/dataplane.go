@@ -16,6 +16,7 @@ import (
 	"github.com/weir-lb/weir/dataplane/nexthop"
 	"github.com/weir-lb/weir/dataplane/pin"
 	"github.com/weir-lb/weir/dataplane/plan"
+	"github.com/weir-lb/weir/dataplane/uplink"
 )
 
 // Options for New. The zero value serves on all of the node's own interfaces.
@@ -27,6 +28,10 @@ type Options struct {
 	// of the only ones to use. Optional; without both, container networks
 	// are left alone.
 	Blacklist, Whitelist *regexp.Regexp
+	// EgressHooks serves what starts or ends on this node too: the node and its
+	// pods as clients of a VIP, and backends on the node. Optional; without it
+	// backends on this node are not used.
+	EgressHooks bool
 	// MaxFlows is the size of the flow table in entries, two for each
 	// connection: 4096 to 16777216. Optional; zero means 1048576.
 	MaxFlows uint32
@@ -49,6 +54,8 @@ type Dataplane struct {
 	keeper *nexthop.Keeper
 	flows  *flow.Table
 	health *health.Monitor
+	// uplinks is nil without Options.EgressHooks.
+	uplinks *uplink.Keeper
 	// nodeAddresses is desired.NodeAddresses, for probes: they cannot wait
 	// for mu, which an Apply holds for as long as it takes.
 	nodeAddresses atomic.Pointer[map[netip.Addr]netip.Addr]
@@ -62,6 +69,9 @@ type Dataplane struct {
 	state    *plan.State
 	// desired is what Apply got last, with what nexthop and health know of it.
 	desired plan.Desired
+	paths   nexthop.Paths
+	// routeless has why VIPs have no route of this node's own.
+	routeless map[netip.Addr]error
 	// told is true from the first Apply on: before that nobody has said what
 	// is desired, and what an earlier run has programmed stays as it is.
 	told bool
@@ -99,7 +109,7 @@ func (d *Dataplane) open(o Options, choice hook.Choice) error {
 			return err
 		}
 	}
-	d.loaded, err = loader.Load(loader.Options{MaxFlows: o.MaxFlows, WithoutXDP: choice == hook.TC, Pins: d.pins})
+	d.loaded, err = loader.Load(loader.Options{MaxFlows: o.MaxFlows, WithoutXDP: choice == hook.TC, WithEgress: o.EgressHooks, Pins: d.pins})
 	if err != nil {
 		return err
 	}
@@ -118,9 +128,16 @@ func (d *Dataplane) open(o Options, choice hook.Choice) error {
 		return err
 	}
 	d.hooks, err = hook.New(hook.Options{
-		TC: d.loaded.TC, XDP: d.loaded.XDP, Choice: choice, Devices: d.maps, Pins: d.pins,
+		TC: d.loaded.TC, XDP: d.loaded.XDP, Egress: d.loaded.Egress, Choice: choice, Devices: d.maps, Pins: d.pins,
 		Filter: hook.Filter{Blacklist: o.Blacklist, Whitelist: o.Whitelist},
 	})
+	if err != nil {
+		return err
+	}
+	if !o.EgressHooks {
+		return uplink.Clean()
+	}
+	d.uplinks, err = uplink.New(d.hooks.SeesEgress)
 	return err
 }
 

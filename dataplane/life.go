@@ -9,6 +9,7 @@ import (
 	"github.com/weir-lb/weir/dataplane/hook"
 	"github.com/weir-lb/weir/dataplane/pin"
 	"github.com/weir-lb/weir/dataplane/plan"
+	"github.com/weir-lb/weir/dataplane/uplink"
 )
 
 // adopt takes over what an earlier run has written to the maps: ids stay what
@@ -40,9 +41,13 @@ func (d *Dataplane) Close() error {
 // Stop is Close that leaves nothing on the node: programs are detached, flows
 // end, pins are gone.
 func (d *Dataplane) Stop() error {
-	err := d.end(func(h *hook.Hooks) error { return h.Detach() }, func(f *pin.Folder) error {
+	var err error
+	if d.uplinks != nil {
+		err = d.uplinks.Clear()
+	}
+	err = errors.Join(err, d.end(func(h *hook.Hooks) error { return h.Detach() }, func(f *pin.Folder) error {
 		return errors.Join(f.Remove(), f.Close())
-	})
+	}))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.verdicts != nil {
@@ -69,6 +74,7 @@ func (d *Dataplane) end(hooks func(*hook.Hooks) error, pins func(*pin.Folder) er
 		errs = append(errs, hooks(d.hooks))
 	}
 	closeIf(d.keeper != nil, d.keeper)
+	closeIf(d.uplinks != nil, d.uplinks)
 	closeIf(d.loaded != nil, d.loaded)
 	if d.pins != nil {
 		errs = append(errs, pins(d.pins))
@@ -77,10 +83,10 @@ func (d *Dataplane) end(hooks func(*hook.Hooks) error, pins func(*pin.Folder) er
 }
 
 // Clean removes all that a weir has left which does not run any more: programs,
-// maps and their pins. Nothing there is success.
+// maps and their pins, routes to VIPs. Nothing there is success.
 func Clean(pinDir string) error {
 	there, err := pin.Exists(pinDir)
-	if err != nil || !there {
+	if err = errors.Join(err, uplink.Clean()); err != nil || !there {
 		return err
 	}
 	pins, err := pin.Take(pinDir)

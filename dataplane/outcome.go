@@ -65,20 +65,26 @@ func programmed(s v1.Service, state *plan.State, failed apply.Failures) v1.Condi
 	return c
 }
 
-func reachable(s v1.Service, unreachable map[netip.Addr]bool) v1.Condition {
-	var away []string
+// addressesIn lists the addresses of a service's backends that are in set.
+func addressesIn(s v1.Service, set map[netip.Addr]bool) string {
+	var in []string
 	for _, b := range s.Backends {
-		if unreachable[b.Address] && !slices.Contains(away, b.Address.String()) {
-			away = append(away, b.Address.String())
+		if set[b.Address] && !slices.Contains(in, b.Address.String()) {
+			in = append(in, b.Address.String())
 		}
 	}
-	if len(away) == 0 {
+	slices.Sort(in)
+	return strings.Join(in, ", ")
+}
+
+func reachable(s v1.Service, unreachable map[netip.Addr]bool) v1.Condition {
+	away := addressesIn(s, unreachable)
+	if away == "" {
 		return v1.Condition{Type: v1.ConditionReachable, Status: true, Reason: ReasonReachable, Message: "every backend has a route"}
 	}
-	slices.Sort(away)
 	return v1.Condition{
 		Type: v1.ConditionReachable, Status: false, Reason: ReasonUnreachable,
-		Message: fmt.Sprintf("no route to, or no answer to ARP from, %s; they get new flows only while no other backend is left", strings.Join(away, ", ")),
+		Message: fmt.Sprintf("no route to, or no answer to ARP from, %s; they get new flows only while no other backend is left", away),
 	}
 }
 

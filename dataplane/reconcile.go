@@ -56,6 +56,8 @@ func backendAddresses(services []v1.Service) []netip.Addr {
 
 // take sets what is known of the backends.
 func (d *Dataplane) take(paths nexthop.Paths) {
+	d.paths = paths
+	d.locate()
 	d.desired.NodeAddresses, d.desired.Unreachable = paths.NodeAddresses, paths.Unreachable
 	d.nodeAddresses.Store(&paths.NodeAddresses)
 	d.desired.Inactive = inactive(d.desired.Services, d.health.Report())
@@ -66,6 +68,7 @@ func (d *Dataplane) reconcile() {
 	if !d.told {
 		return
 	}
+	defer d.route()
 	for range attempts {
 		p := plan.Make(d.desired, d.state, d.scan, d.maps.Limits(), time.Now())
 		failed := apply.Run(p.Steps, d.maps, d.state, time.Now)

@@ -29,6 +29,9 @@ func (d *Dataplane) Run(ctx context.Context) error {
 	group.Go(func() error { return d.hooks.Run(within) })
 	group.Go(func() error { return d.keeper.Run(within) })
 	group.Go(func() error { return d.health.Run(within) })
+	if d.uplinks != nil {
+		group.Go(func() error { return d.uplinks.Run(within) })
+	}
 	group.Go(func() error { return d.maintain(within) })
 	err := group.Wait()
 	if ctx.Err() != nil {
@@ -44,12 +47,20 @@ func (d *Dataplane) maintain(ctx context.Context) error {
 	defer retry.Stop()
 	failures := 0
 	var settled <-chan time.Time
+	var routed <-chan struct{}
+	if d.uplinks != nil {
+		routed = d.uplinks.Changed()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-d.keeper.Changed():
 			d.follow()
+		case <-d.hooks.Changed():
+			d.follow()
+		case <-routed:
+			d.reroute()
 		case <-d.health.Changed():
 			if settled == nil {
 				settled = time.After(settle)

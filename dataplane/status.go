@@ -22,6 +22,9 @@ func (d *Dataplane) statuses() []v1.ServiceStatus {
 			Service: s, Programmed: d.outcome[i].programmed, Conditions: d.outcome[i].conditions,
 			BackendStates: make([]v1.BackendStatus, len(s.Backends)),
 		}
+		if c, told := d.nodeTraffic(s); told {
+			all[i].Conditions = append(slices.Clone(all[i].Conditions), c)
+		}
 		for j, b := range s.Backends {
 			all[i].BackendStates[j] = v1.BackendStatus{Backend: b, State: d.backendState(s, b)}
 			if s.Monitor {
@@ -35,6 +38,8 @@ func (d *Dataplane) statuses() []v1.ServiceStatus {
 // backendState is the one that the plan has gone by.
 func (d *Dataplane) backendState(s v1.Service, b v1.Backend) string {
 	switch {
+	case d.desired.Unserved[b.Address]:
+		return v1.BackendUnserved
 	case d.desired.Unreachable[b.Address]:
 		return v1.BackendUnreachable
 	case s.Monitor && d.desired.Inactive[endpoint(s, b)]:

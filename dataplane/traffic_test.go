@@ -123,72 +123,76 @@ func serviceOn(port uint16, protocol v1.Protocol, mode v1.Mode, backends ...neti
 	return s
 }
 
-// serve answers every connection and datagram with who it comes from and
+// serve answers every connection and datagram at host with who it comes from and
 // where it arrived. It ends with the test.
 func serve(t *testing.T, host *nstest.Namespace) {
 	t.Helper()
-	host.Do(t, func() {
-		l, err := net.Listen("tcp4", ":8080")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		p, err := net.ListenPacket("udp4", ":8080")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		ended := make(chan struct{}, 2)
-		t.Cleanup(func() { l.Close(); p.Close(); <-ended; <-ended })
-		go func() {
-			defer func() { ended <- struct{}{} }()
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				fmt.Fprintf(c, "%s at %s", c.RemoteAddr(), c.LocalAddr())
-				c.Close()
+	host.Do(t, func() { serveHere(t) })
+}
+
+// serveHere is serve in the namespace of the caller.
+func serveHere(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp4", ":8080")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	p, err := net.ListenPacket("udp4", ":8080")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	ended := make(chan struct{}, 2)
+	t.Cleanup(func() { l.Close(); p.Close(); <-ended; <-ended })
+	go func() {
+		defer func() { ended <- struct{}{} }()
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
 			}
-		}()
-		go func() {
-			defer func() { ended <- struct{}{} }()
-			buffer := make([]byte, 2000)
-			for {
-				n, from, err := p.ReadFrom(buffer)
-				if err != nil {
-					return
-				}
-				_, _ = p.WriteTo(append([]byte(from.String()+" says "), buffer[:n]...), from)
+			fmt.Fprintf(c, "%s at %s", c.RemoteAddr(), c.LocalAddr())
+			c.Close()
+		}
+	}()
+	go func() {
+		defer func() { ended <- struct{}{} }()
+		buffer := make([]byte, 2000)
+		for {
+			n, from, err := p.ReadFrom(buffer)
+			if err != nil {
+				return
 			}
-		}()
-	})
+			_, _ = p.WriteTo(append([]byte(from.String()+" says "), buffer[:n]...), from)
+		}
+	}()
 }
 
 // ask dials the VIP from the client, says hello and returns the answer.
 func (n network) ask(t *testing.T, network string, port uint16) (answer string, err error) {
 	t.Helper()
-	n.client.Do(t, func() {
-		var c net.Conn
-		d := net.Dialer{Timeout: 5 * time.Second}
-		if c, err = d.Dial(network, netip.AddrPortFrom(vip, port).String()); err != nil {
-			return
-		}
-		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-		if network == "udp4" {
-			_, _ = c.Write([]byte("hello"))
-			buffer := make([]byte, 2000)
-			var got int
-			got, err = c.Read(buffer)
-			answer = string(buffer[:got])
-			return
-		}
-		var all []byte
-		all, err = io.ReadAll(c)
-		answer = string(all)
-	})
+	n.client.Do(t, func() { answer, err = askHere(network, port) })
 	return answer, err
+}
+
+// askHere is ask from the namespace of the caller.
+func askHere(network string, port uint16) (string, error) {
+	d := net.Dialer{Timeout: 5 * time.Second}
+	c, err := d.Dial(network, netip.AddrPortFrom(vip, port).String())
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if network == "udp4" {
+		_, _ = c.Write([]byte("hello"))
+		buffer := make([]byte, 2000)
+		got, err := c.Read(buffer)
+		return string(buffer[:got]), err
+	}
+	all, err := io.ReadAll(c)
+	return string(all), err
 }
 
 func TestTraffic(t *testing.T) {

@@ -42,8 +42,8 @@ type ServiceStatus struct {
 // BackendStatus is a backend as the dataplane has it: GET /v1/backends.
 type BackendStatus struct {
 	Backend
-	// State is "active", "inactive" (a probe failed) or "unreachable" (no
-	// route).
+	// State is "active", "inactive" (a probe failed), "unreachable" (no
+	// route) or "unserved" (on this node, which runs without --egr-hooks).
 	State string `json:"state"`
 	// Flows counts the flows in both tables that name this backend.
 	Flows uint64 `json:"flows"`
@@ -58,6 +58,7 @@ const (
 	BackendActive      = "active"
 	BackendInactive    = "inactive"
 	BackendUnreachable = "unreachable"
+	BackendUnserved    = "unserved"
 )
 
 // Probe is the last result of a backend's health probe.
@@ -188,6 +189,8 @@ const (
 	ConditionReachable  = "Reachable"
 	// ConditionHealthy is of services with Monitor.
 	ConditionHealthy = "Healthy"
+	// ConditionNodeTraffic: what starts or ends on this node is served too.
+	ConditionNodeTraffic = "NodeTraffic"
 	// ConditionEstablished is of BGP sessions.
 	ConditionEstablished = "Established"
 	// ConditionPersisted: what the node shall do survives its restart.

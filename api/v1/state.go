@@ -157,6 +157,10 @@ type Backend struct {
 	// Weight is the share of new flows relative to the other backends.
 	// Optional; zero means 1. At most MaxWeight.
 	Weight uint16 `json:"weight,omitempty"`
+	// LB says that it is on a load balancer node. Such a node has no route to
+	// the VIP, so in ModeFullNAT the other ones send it their own address as
+	// the source. Optional.
+	LB bool `json:"lb,omitempty"`
 }
 
 // MaxWeight bounds Backend.Weight so that a slot table stays small.

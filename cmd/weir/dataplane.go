@@ -7,9 +7,6 @@ import (
 )
 
 func openDataplane(c config, log *slog.Logger) (*dataplane.Dataplane, error) {
-	if c.egrHooks {
-		log.Warn("--egr-hooks has no effect in this version: only forwarded traffic is served, not what starts or ends on this node")
-	}
 	d, err := dataplane.New(dataplane.Options{
 		Hook:      c.hook,
 		Blacklist: c.skip,
@@ -17,6 +14,8 @@ func openDataplane(c config, log *slog.Logger) (*dataplane.Dataplane, error) {
 		MaxFlows:  c.maxFlows,
 		PinDir:    c.pinDir,
 		Health:    c.probes,
+
+		EgressHooks: c.egrHooks,
 	})
 	if err != nil || c.stateDir == "" {
 		return d, err

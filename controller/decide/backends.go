@@ -54,7 +54,7 @@ func backendsOf(s *service, p port, c *cluster) ([]v1.Backend, []string) {
 	endpoints := c.readyEndpoints(s.key, p.name)
 	switch {
 	case s.podNetwork:
-		return podBackends(endpoints), nil
+		return podBackends(endpoints, c), nil
 	case s.obj.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal:
 		return localBackends(endpoints, p.nodePort, c)
 	case len(endpoints) == 0:
@@ -64,15 +64,15 @@ func backendsOf(s *service, p port, c *cluster) ([]v1.Backend, []string) {
 	}
 	backends := make([]v1.Backend, len(c.eligible))
 	for i, a := range c.eligible {
-		backends[i] = v1.Backend{Address: a, Port: p.nodePort}
+		backends[i] = v1.Backend{Address: a, Port: p.nodePort, LB: c.lbs[a.String()]}
 	}
 	return backends, nil
 }
 
-func podBackends(endpoints []endpoint) []v1.Backend {
+func podBackends(endpoints []endpoint, c *cluster) []v1.Backend {
 	backends := make([]v1.Backend, len(endpoints))
 	for i, e := range endpoints {
-		backends[i] = v1.Backend{Address: e.pod.Addr(), Port: e.pod.Port()}
+		backends[i] = v1.Backend{Address: e.pod.Addr(), Port: e.pod.Port(), LB: c.lbs[e.node]}
 	}
 	return backends
 }
@@ -96,7 +96,7 @@ func localBackends(endpoints []endpoint, nodePort uint16, c *cluster) ([]v1.Back
 	}
 	backends := make([]v1.Backend, len(addrs))
 	for i, w := range weights(counts) {
-		backends[i] = v1.Backend{Address: addrs[i], Port: nodePort, Weight: w}
+		backends[i] = v1.Backend{Address: addrs[i], Port: nodePort, Weight: w, LB: c.lbs[addrs[i].String()]}
 	}
 	return backends, slices.Sorted(maps.Keys(missing))
 }

@@ -148,6 +148,9 @@ func printFrontends(services []v1.Service) []string {
 			if b.Weight != 0 {
 				text += fmt.Sprintf(" x%d", b.Weight)
 			}
+			if b.LB {
+				text += " lb"
+			}
 			backends = append(backends, text)
 		}
 		probed := ""

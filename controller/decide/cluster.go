@@ -18,10 +18,15 @@ type cluster struct {
 	// eligible are the addresses of the nodes that take traffic for any
 	// service, ordered.
 	eligible []netip.Addr
+	// lbs are the load balancer nodes, by name and by address.
+	lbs map[string]bool
 }
 
-func newCluster(snap controller.Snapshot) *cluster {
-	c := &cluster{slices: map[string][]*discoveryv1.EndpointSlice{}, nodes: map[string]netip.Addr{}}
+func newCluster(snap controller.Snapshot, lbs []Instance) *cluster {
+	c := &cluster{slices: map[string][]*discoveryv1.EndpointSlice{}, nodes: map[string]netip.Addr{}, lbs: map[string]bool{}}
+	for _, n := range lbs {
+		c.lbs[n.Name], c.lbs[n.Address.String()] = true, true
+	}
 	for _, s := range snap.Slices {
 		if s.AddressType != discoveryv1.AddressTypeIPv4 {
 			continue

@@ -35,9 +35,9 @@ type Node struct {
 func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Memory) Decision {
 	services := readServices(snap.Services, cfg)
 	held := assign(services, snap.Incomplete, cfg, last)
-	resolve(services, newCluster(snap))
-
 	lbs, peers := instances(snap.Slices)
+	resolve(services, newCluster(snap, lbs))
+
 	order := seniority(lbs, last.LBs)
 	vips := servedVIPs(services)
 	ranks := rank(vips, lbs, order, cfg.SetRoles)

@@ -70,6 +70,15 @@ func TestService(t *testing.T) {
 			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "rr")), slices: onWorker1},
 			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
 
+		// Endpoints on load balancer nodes.
+		{"a NodePort of a load balancer node is marked",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.0.5@master1", "10.42.2.5@worker1")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.10:30080 lb, 192.168.80.101:30080 (default/a)"}},
+		{"a pod on a load balancer node is marked",
+			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/usepodnetwork", "yes")),
+				slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.1.5@master2", "10.42.2.5@worker1")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 10.42.1.5:8080 lb, 10.42.2.5:8080 (default/a)"}},
+
 		// Ports.
 		{"several ports, one with two protocols",
 			world{service: lb("a", ports("53:30053/TCP", "53:30054/UDP", "443:30443/SCTP")),
@@ -129,7 +138,7 @@ func TestService(t *testing.T) {
 				node("worker5", "192.168.80.105", func(n *corev1.Node) { n.Status.Conditions = nil }),
 				node("worker6", "2001:db8::6"),
 			}},
-			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.10:30080, 192.168.80.11:30080, 192.168.80.101:30080, 192.168.80.102:30080, 192.168.80.105:30080 (default/a)"}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.10:30080 lb, 192.168.80.11:30080 lb, 192.168.80.101:30080, 192.168.80.102:30080, 192.168.80.105:30080 (default/a)"}},
 		{"Cluster: without any endpoint no node is asked",
 			world{service: lb("a", ports("80:30080/TCP"), spec(cluster4))},
 			notReached + "NoReadyEndpoints", "no EndpointSlice of the service", []string{"10.0.0.1:80/tcp default ->  (default/a)"}},

@@ -61,8 +61,9 @@ type Hooks struct {
 	closed bool
 	hooked map[int]*hooked
 	// tcx is true until the kernel has refused a TCX link.
-	tcx    bool
-	qdiscs qdiscs
+	tcx     bool
+	qdiscs  qdiscs
+	changed chan struct{}
 }
 
 // hooked is one interface as it was seen last.
@@ -81,7 +82,7 @@ func New(o Options) (*Hooks, error) {
 	if o.Choice == "" {
 		o.Choice = Auto
 	}
-	h := &Hooks{options: o, tcx: !o.WithoutTCX, qdiscs: qdiscs{pins: o.Pins}, hooked: map[int]*hooked{}}
+	h := &Hooks{options: o, tcx: !o.WithoutTCX, qdiscs: qdiscs{pins: o.Pins}, hooked: map[int]*hooked{}, changed: make(chan struct{}, 1)}
 	if err := h.Sync(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -89,6 +90,27 @@ func New(o Options) (*Hooks, error) {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
+}
+
+// Changed receives when a program was attached or detached.
+func (h *Hooks) Changed() <-chan struct{} { return h.changed }
+
+// Serves says whether packets that come in by an interface are seen, SeesEgress
+// whether those that leave by it are.
+func (h *Hooks) Serves(index int) bool {
+	return h.has(index, func(a attachment) bool { return a.tc != nil })
+}
+
+// SeesEgress is documented with Serves.
+func (h *Hooks) SeesEgress(index int) bool {
+	return h.has(index, func(a attachment) bool { return a.egress != nil })
+}
+
+func (h *Hooks) has(index int, what func(attachment) bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	have := h.hooked[index]
+	return have != nil && what(have.attachment)
 }
 
 // Run keeps the hooks in step with the interfaces until ctx ends.
@@ -147,7 +169,14 @@ func (h *Hooks) syncLink(l netlink.Link) {
 	want.egress = want.tc && h.options.Egress != nil
 	if have.decided != want || !have.complete() {
 		have.decided = want
+		before := have.attachment
 		h.attach(have, attrs.Index)
+		if have.attachment != before {
+			select {
+			case h.changed <- struct{}{}:
+			default:
+			}
+		}
 	}
 	have.status.Name, have.status.Index, have.status.MTU = attrs.Name, attrs.Index, attrs.MTU
 	have.status.Egress = have.attachment.egress != nil

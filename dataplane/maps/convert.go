@@ -85,6 +85,12 @@ func backendOut(b plan.Backend) bpf.Backend {
 	if b.NodeAddress.Is4() {
 		out.NodeAddr = bpf.Addr(b.NodeAddress)
 	}
+	if b.Local {
+		out.Flags |= bpf.BackendLocal
+	}
+	if b.LB {
+		out.Flags |= bpf.BackendLB
+	}
 	return out
 }
 
@@ -92,6 +98,7 @@ func backendIn(b bpf.Backend) plan.Backend {
 	in := plan.Backend{
 		Service: b.Service,
 		Address: netip.AddrPortFrom(bpf.AddrFrom(b.Addr), bpf.Port(b.Port)),
+		Local:   b.Flags&bpf.BackendLocal != 0, LB: b.Flags&bpf.BackendLB != 0,
 	}
 	if b.NodeAddr != 0 {
 		in.NodeAddress = bpf.AddrFrom(b.NodeAddr)

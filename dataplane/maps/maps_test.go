@@ -76,7 +76,7 @@ func TestByteOrder(t *testing.T) {
 
 func TestObserveReturnsWhatWasWritten(t *testing.T) {
 	maps, _ := mustMaps(t)
-	backend := plan.Backend{Service: 1, Address: pod, NodeAddress: node}
+	backend := plan.Backend{Service: 1, Address: pod, NodeAddress: node, Local: true, LB: true}
 	service := plan.Service{ID: 1, Slots: plan.Region{Offset: 8, Count: 3}, Mode: v1.ModeDefault, Algorithm: v1.RoundRobin}
 	address := plan.VIP{Active: false, Ports: plan.PortRange{Min: 40000, Max: 65535}}
 	must(t, maps.PutBackend(9, backend))

@@ -38,12 +38,26 @@ type Paths struct {
 	// NodeAddresses has this node's source address towards each backend that
 	// has a route.
 	NodeAddresses map[netip.Addr]netip.Addr
+	// Ways has how each backend with a route is reached.
+	Ways map[netip.Addr]Way
 	// Unreachable backends have no route, or a neighbour that does not answer.
 	Unreachable map[netip.Addr]bool
 }
 
+// Way is how packets for a backend leave.
+type Way struct {
+	// Device is the index of the interface, Kind its rtnetlink kind: "veth",
+	// "bridge", "vxlan", or "device" for a physical one.
+	Device int
+	Kind   string
+	// OnLink says that there is no gateway.
+	OnLink bool
+	// Local backends have an address of this node.
+	Local bool
+}
+
 func (p Paths) equal(o Paths) bool {
-	return maps.Equal(p.NodeAddresses, o.NodeAddresses) && maps.Equal(p.Unreachable, o.Unreachable)
+	return maps.Equal(p.NodeAddresses, o.NodeAddresses) && maps.Equal(p.Ways, o.Ways) && maps.Equal(p.Unreachable, o.Unreachable)
 }
 
 // Keeper follows the backends that Watch names. Safe for concurrent use.
@@ -231,10 +245,13 @@ func (k *Keeper) resolve(now time.Time) {
 }
 
 func (k *Keeper) snapshot() Paths {
-	s := Paths{NodeAddresses: map[netip.Addr]netip.Addr{}, Unreachable: map[netip.Addr]bool{}}
+	s := Paths{NodeAddresses: map[netip.Addr]netip.Addr{}, Ways: map[netip.Addr]Way{}, Unreachable: map[netip.Addr]bool{}}
 	for backend, p := range k.paths {
 		if p.source.IsValid() {
 			s.NodeAddresses[backend] = p.source
+		}
+		if p.routed {
+			s.Ways[backend] = Way{Device: p.via.index, Kind: p.kind, OnLink: p.onLink, Local: p.local}
 		}
 		if !p.routed || !p.local && k.down[p.via] {
 			s.Unreachable[backend] = true

@@ -94,9 +94,14 @@ func (s setup) expectUnreachable(t *testing.T, want ...netip.Addr) {
 func TestPathsAreKnownAtOnce(t *testing.T) {
 	s := mustKeep(t)
 	got := s.Watch([]netip.Addr{onLink, behind, nowhere, node, onLink})
+	eth1, lo := nstest.MustLink(t, "eth1").Attrs().Index, nstest.MustLink(t, "lo").Attrs().Index
 	want := Paths{
 		NodeAddresses: map[netip.Addr]netip.Addr{onLink: node, behind: node, node: node},
-		Unreachable:   map[netip.Addr]bool{nowhere: true},
+		Ways: map[netip.Addr]Way{
+			onLink: {Device: eth1, Kind: "veth", OnLink: true}, behind: {Device: eth1, Kind: "veth"},
+			node: {Device: lo, Kind: "device", OnLink: true, Local: true},
+		},
+		Unreachable: map[netip.Addr]bool{nowhere: true},
 	}
 	if !got.equal(want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -23,14 +23,24 @@ type path struct {
 	// come back on the node network, where programs see them: answers to the
 	// overlay device's own address would come inside the overlay.
 	source netip.Addr
+	// kind is the rtnetlink kind of the device, onLink says that there is no
+	// gateway.
+	kind   string
+	onLink bool
 }
 
 // kernel asks the kernel of the network namespace in which it was made.
 type kernel struct {
-	handle *netlink.Handle
-	// outer has the own address below each overlay device that was looked at,
-	// the zero address for other devices.
-	outer map[int]netip.Addr
+	handle  *netlink.Handle
+	devices map[int]device
+}
+
+// device is what is known of a device that was looked at.
+type device struct {
+	kind string
+	// below is the own address of an overlay device's outer packets; zero for
+	// other devices, and for overlays that have no fixed one.
+	below netip.Addr
 }
 
 func newKernel() (kernel, error) {
@@ -38,7 +48,7 @@ func newKernel() (kernel, error) {
 	if err != nil {
 		return kernel{}, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	return kernel{handle: handle, outer: map[int]netip.Addr{}}, nil
+	return kernel{handle: handle, devices: map[int]device{}}, nil
 }
 
 // route looks the path to a backend up. No route is no error.
@@ -51,35 +61,35 @@ func (k kernel) route(backend netip.Addr) (path, error) {
 		return path{}, fmt.Errorf("look up route to %s: %w", backend, err)
 	}
 	r := routes[0]
-	p := path{routed: true, local: r.Type == unix.RTN_LOCAL, via: neighbour{r.LinkIndex, backend}}
+	p := path{routed: true, local: r.Type == unix.RTN_LOCAL, via: neighbour{r.LinkIndex, backend}, onLink: true}
 	if gateway, ok := netip.AddrFromSlice(r.Gw); ok {
-		p.via.address = gateway.Unmap()
+		p.via.address, p.onLink = gateway.Unmap(), false
 	}
 	if source, ok := netip.AddrFromSlice(r.Src); ok {
 		p.source = source.Unmap()
 	}
-	if below := k.below(r.LinkIndex); below.IsValid() {
-		p.source = below
+	d := k.device(r.LinkIndex)
+	if p.kind = d.kind; d.below.IsValid() {
+		p.source = d.below
 	}
 	return p, nil
 }
 
-// below is the own address of an overlay device's outer packets; zero for other
-// devices, and for overlays that have no fixed one.
-func (k kernel) below(index int) netip.Addr {
-	if a, known := k.outer[index]; known {
-		return a
+// device looks a device up, once.
+func (k kernel) device(index int) device {
+	if d, known := k.devices[index]; known {
+		return d
 	}
-	var a netip.Addr
+	var d device
 	if l, err := k.handle.LinkByIndex(index); err == nil {
-		a = overlay.Local(l)
+		d = device{l.Type(), overlay.Local(l)}
 	}
-	k.outer[index] = a
-	return a
+	k.devices[index] = d
+	return d
 }
 
 // forgetDevices makes the kernel be asked anew what its devices are.
-func (k kernel) forgetDevices() { clear(k.outer) }
+func (k kernel) forgetDevices() { clear(k.devices) }
 
 // noRoute has what the kernel answers for no route and for routes of type
 // unreachable, prohibit and blackhole.

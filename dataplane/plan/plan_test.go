@@ -23,7 +23,14 @@ var (
 func brief(step Step) string {
 	switch s := step.(type) {
 	case PutBackend:
-		return fmt.Sprintf("backend %d = %s of service %d", s.ID, s.Backend.Address, s.Backend.Service)
+		line := fmt.Sprintf("backend %d = %s of service %d", s.ID, s.Backend.Address, s.Backend.Service)
+		if s.Backend.Local {
+			line += " local"
+		}
+		if s.Backend.LB {
+			line += " lb"
+		}
+		return line
 	case PutSlots:
 		return fmt.Sprintf("slots %s = %v", s.Region, s.IDs)
 	case PutService:
@@ -61,6 +68,22 @@ func inactive(endpoints ...string) map[Endpoint]bool {
 		set[Endpoint{web, netip.MustParseAddrPort(e)}] = true
 	}
 	return set
+}
+
+func on(addresses ...string) map[netip.Addr]bool {
+	set := map[netip.Addr]bool{}
+	for _, a := range addresses {
+		set[netip.MustParseAddr(a)] = true
+	}
+	return set
+}
+
+// onLBs marks all backends of a service as those of load balancer nodes.
+func onLBs(s v1.Service) v1.Service {
+	for i := range s.Backends {
+		s.Backends[i].LB = true
+	}
+	return s
 }
 
 func TestMake(t *testing.T) {
@@ -102,6 +125,38 @@ func TestMake(t *testing.T) {
 			before: Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}},
 			after:  Desired{Services: []v1.Service{{Frontend: web, Mode: v1.ModeOneArm, Backends: service(web, "10.0.0.1:1").Backends}}},
 			want:   []string{"service 192.0.2.1:80/tcp = 1, slots 0-0"},
+		},
+		{
+			name: "a backend on this node and one on another load balancer node are marked",
+			after: Desired{
+				Services: []v1.Service{onLBs(service(web, "10.0.0.1:1", "10.0.0.2:1"))},
+				Local:    on("10.0.0.1"),
+			},
+			want: []string{
+				"backend 1 = 10.0.0.1:1 of service 1 local lb",
+				"backend 2 = 10.0.0.2:1 of service 1 lb",
+				"slots 0-1 = [1 2]",
+				"service 192.0.2.1:80/tcp = 1, slots 0-1",
+				"vip 192.0.2.1 active=true ports 1024-65535",
+			},
+		},
+		{
+			name:   "a backend that turns out to be on this node is the same one",
+			before: Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}},
+			after:  Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}, Local: on("10.0.0.1")},
+			want:   []string{"backend 1 = 10.0.0.1:1 of service 1 local"},
+		},
+		{
+			name:   "a backend that is not served loses its slots",
+			before: Desired{Services: []v1.Service{service(web, "10.0.0.1:1", "10.0.0.2:1")}},
+			after:  Desired{Services: []v1.Service{service(web, "10.0.0.1:1", "10.0.0.2:1")}, Unserved: on("10.0.0.1")},
+			want:   []string{"slots 2-2 = [2]", "service 192.0.2.1:80/tcp = 1, slots 2-2"},
+		},
+		{
+			name:   "also the last one",
+			before: Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}},
+			after:  Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}, Unserved: on("10.0.0.1")},
+			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty"},
 		},
 		{
 			name:   "another source address rewrites the backend alone",

@@ -59,22 +59,31 @@ func (p *planner) serviceID(f v1.Frontend) (id uint32, isNew bool, why *refusal)
 	return id, true, nil
 }
 
+// candidate is a backend that gets slots.
+type candidate struct {
+	slots.Backend
+	lb bool
+}
+
 // candidates returns the backends that get slots, by address, so that the
 // order in which a controller sends them changes nothing. Inactive ones are
-// left out. So are unreachable ones, unless all that are left are: then
-// packets are dropped for the true reason.
-func (p *planner) candidates(s v1.Service) []slots.Backend {
-	all := make([]slots.Backend, 0, len(s.Backends))
+// left out, and unserved ones. So are unreachable ones, unless all that are left
+// are: then packets are dropped for the true reason.
+func (p *planner) candidates(s v1.Service) []candidate {
+	all := make([]candidate, 0, len(s.Backends))
 	for _, b := range s.Backends {
 		address := netip.AddrPortFrom(b.Address, b.Port)
+		if p.desired.Unserved[b.Address] {
+			continue
+		}
 		if s.Monitor && p.desired.Inactive[Endpoint{s.Frontend, address}] {
 			continue
 		}
-		all = append(all, slots.Backend{Address: address, Weight: b.Weight})
+		all = append(all, candidate{slots.Backend{Address: address, Weight: b.Weight}, b.LB})
 	}
-	slices.SortFunc(all, func(a, b slots.Backend) int { return a.Address.Compare(b.Address) })
-	unreachable := func(b slots.Backend) bool { return p.desired.Unreachable[b.Address.Addr()] }
-	if slices.ContainsFunc(all, func(b slots.Backend) bool { return !unreachable(b) }) {
+	slices.SortFunc(all, func(a, b candidate) int { return a.Address.Compare(b.Address) })
+	unreachable := func(b candidate) bool { return p.desired.Unreachable[b.Address.Addr()] }
+	if slices.ContainsFunc(all, func(b candidate) bool { return !unreachable(b) }) {
 		all = slices.DeleteFunc(all, unreachable)
 	}
 	return all
@@ -98,13 +107,14 @@ func fresh(writes []write) []uint32 {
 
 // backendIDs returns an id for each candidate and the backends that have to
 // be written.
-func (p *planner) backendIDs(f v1.Frontend, service uint32, candidates []slots.Backend) ([]uint32, []write, *refusal) {
+func (p *planner) backendIDs(f v1.Frontend, service uint32, candidates []candidate) ([]uint32, []write, *refusal) {
 	named := make([]uint32, 0, len(candidates))
 	var written []write
 	for _, c := range candidates {
 		want := Backend{
 			Service: service, Address: c.Address,
 			NodeAddress: p.desired.NodeAddresses[c.Address.Addr()],
+			Local:       p.desired.Local[c.Address.Addr()], LB: c.lb,
 		}
 		id, known := p.state.ids[identity(want)]
 		if !known {
@@ -124,9 +134,9 @@ func (p *planner) backendIDs(f v1.Frontend, service uint32, candidates []slots.B
 
 // slots finds room for the table and emits the service's steps.
 func (p *planner) slots(
-	s v1.Service, id uint32, candidates []slots.Backend, named []uint32, written []write, old entry, existed bool,
+	s v1.Service, id uint32, candidates []candidate, named []uint32, written []write, old entry, existed bool,
 ) *refusal {
-	table := builder(s.Algorithm).Build(candidates)
+	table := builder(s.Algorithm).Build(weighed(candidates))
 	ids := make([]uint32, len(table))
 	for i, candidate := range table {
 		ids[i] = named[candidate]
@@ -151,6 +161,14 @@ func (p *planner) slots(
 		p.steps = append(p.steps, PutService{Frontend: s.Frontend, Service: want, IDs: ids})
 	}
 	return nil
+}
+
+func weighed(candidates []candidate) []slots.Backend {
+	all := make([]slots.Backend, len(candidates))
+	for i, c := range candidates {
+		all[i] = c.Backend
+	}
+	return all
 }
 
 func algorithm(a v1.Algorithm) v1.Algorithm {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -81,11 +82,10 @@ func Restore(steps []Step, now time.Time) *State {
 	return s
 }
 
-// identity is what makes a backend the same one: everything but the address
-// of this node, which may change under it.
+// identity is what makes a backend the same one: everything but how this node
+// reaches it, which may change under it.
 func identity(b Backend) Backend {
-	b.NodeAddress = netip.Addr{}
-	return b
+	return Backend{Service: b.Service, Address: b.Address}
 }
 
 // Commit records a step that has been done at now.
@@ -186,6 +186,11 @@ func distinct(ids []uint32) []uint32 {
 	ids = slices.Clone(ids)
 	slices.Sort(ids)
 	return slices.Compact(ids)
+}
+
+// VIPs returns the addresses that the maps hold.
+func (s *State) VIPs() []netip.Addr {
+	return slices.SortedFunc(maps.Keys(s.vips), netip.Addr.Compare)
 }
 
 // Service returns what the maps hold for a frontend.

@@ -16,8 +16,8 @@ type Step interface {
 	Of() (v1.Frontend, bool)
 }
 
-// PutBackend writes a backend that no slot names yet, or gives one that slots
-// name another NodeAddress.
+// PutBackend writes a backend that no slot names yet, or changes how one
+// that slots name is reached.
 type PutBackend struct {
 	ID      uint32
 	Backend Backend

@@ -74,6 +74,11 @@ type Backend struct {
 	// NodeAddress is this node's source address towards the backend, invalid
 	// while there is no route.
 	NodeAddress netip.Addr
+	// Local says that it is on this node: packets for it go up the stack.
+	Local bool
+	// LB says that it is on another load balancer node, which has no route to
+	// the VIP: in fullnat too it gets packets from NodeAddress.
+	LB bool
 }
 
 // Desired is everything that the maps shall say.
@@ -88,6 +93,11 @@ type Desired struct {
 	// Unreachable backends get no slot while another backend of the service
 	// is reachable. Optional.
 	Unreachable map[netip.Addr]bool
+	// Local backends are on this node. Optional.
+	Local map[netip.Addr]bool
+	// Unserved backends get no slot, also when a service has no other: their
+	// answers would leave as they are. Optional.
+	Unserved map[netip.Addr]bool
 	// Inactive endpoints get no slot, also when their service has no other:
 	// nobody answers there. Optional.
 	Inactive map[Endpoint]bool
