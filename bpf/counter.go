@@ -38,11 +38,13 @@ func Hooks() []Hook { return []Hook{HookXDP, HookTC, HookEgress} }
 // in = forwarded + passed + the sum of all drop reasons.
 type Counter = tcCounter
 
-// Counters that are no drop reasons; all others are.
+// Counters that are no drop reasons; all others are. Packets of CounterAnswered
+// are counted under their drop reason too.
 const (
 	CounterIn        = tcCounterCOUNTER_IN
 	CounterForwarded = tcCounterCOUNTER_FORWARDED
 	CounterPassed    = tcCounterCOUNTER_PASSED
+	CounterAnswered  = tcCounterCOUNTER_ANSWERED
 )
 
 // Drop reasons that code outside this package names. Counters lists them all.
@@ -66,6 +68,7 @@ const (
 	DropProhibited  = tcCounterDROP_PROHIBITED
 	DropFwdDisabled = tcCounterDROP_FWD_DISABLED
 	DropRouteEncap  = tcCounterDROP_ROUTE_ENCAP
+	DropLimited     = tcCounterDROP_LIMITED
 	DropInternal    = tcCounterDROP_INTERNAL
 )
 
@@ -76,7 +79,7 @@ const MaxCounters = 64
 func (c tcCounter) Index(h Hook) uint32 { return uint32(h)*MaxCounters + uint32(c) }
 
 // IsDrop tells whether c is a drop reason.
-func (c tcCounter) IsDrop() bool { return c > CounterPassed }
+func (c tcCounter) IsDrop() bool { return c > CounterPassed && c != CounterAnswered }
 
 // Counters returns all counters in ascending order.
 func Counters() []Counter {

@@ -16,18 +16,20 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	egressMapBackends    = "backends"
-	egressMapConfig      = "config"
-	egressMapCounters    = "counters"
-	egressMapDevices     = "devices"
-	egressMapFlows       = "flows"
-	egressMapFlowsNew    = "flows_new"
-	egressMapNexthops    = "nexthops"
-	egressMapRrNext      = "rr_next"
-	egressMapServices    = "services"
-	egressMapSlots       = "slots"
-	egressMapVips        = "vips"
-	egressProgWeirEgress = "weir_egress"
+	egressMapBackendAddrs = "backend_addrs"
+	egressMapBackends     = "backends"
+	egressMapConfig       = "config"
+	egressMapCounters     = "counters"
+	egressMapDevices      = "devices"
+	egressMapFlows        = "flows"
+	egressMapFlowsNew     = "flows_new"
+	egressMapLimits       = "limits"
+	egressMapNexthops     = "nexthops"
+	egressMapRrNext       = "rr_next"
+	egressMapServices     = "services"
+	egressMapSlots        = "slots"
+	egressMapVips         = "vips"
+	egressProgWeirEgress  = "weir_egress"
 )
 
 // loadEgress returns the embedded CollectionSpec for egress.
@@ -79,17 +81,19 @@ type egressProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type egressMapSpecs struct {
-	Backends *ebpf.MapSpec `ebpf:"backends"`
-	Config   *ebpf.MapSpec `ebpf:"config"`
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Devices  *ebpf.MapSpec `ebpf:"devices"`
-	Flows    *ebpf.MapSpec `ebpf:"flows"`
-	FlowsNew *ebpf.MapSpec `ebpf:"flows_new"`
-	Nexthops *ebpf.MapSpec `ebpf:"nexthops"`
-	RrNext   *ebpf.MapSpec `ebpf:"rr_next"`
-	Services *ebpf.MapSpec `ebpf:"services"`
-	Slots    *ebpf.MapSpec `ebpf:"slots"`
-	Vips     *ebpf.MapSpec `ebpf:"vips"`
+	BackendAddrs *ebpf.MapSpec `ebpf:"backend_addrs"`
+	Backends     *ebpf.MapSpec `ebpf:"backends"`
+	Config       *ebpf.MapSpec `ebpf:"config"`
+	Counters     *ebpf.MapSpec `ebpf:"counters"`
+	Devices      *ebpf.MapSpec `ebpf:"devices"`
+	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	FlowsNew     *ebpf.MapSpec `ebpf:"flows_new"`
+	Limits       *ebpf.MapSpec `ebpf:"limits"`
+	Nexthops     *ebpf.MapSpec `ebpf:"nexthops"`
+	RrNext       *ebpf.MapSpec `ebpf:"rr_next"`
+	Services     *ebpf.MapSpec `ebpf:"services"`
+	Slots        *ebpf.MapSpec `ebpf:"slots"`
+	Vips         *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // egressVariableSpecs contains global variables before they are loaded into the kernel.
@@ -118,27 +122,31 @@ func (o *egressObjects) Close() error {
 //
 // It can be passed to loadEgressObjects or ebpf.CollectionSpec.LoadAndAssign.
 type egressMaps struct {
-	Backends *ebpf.Map `ebpf:"backends"`
-	Config   *ebpf.Map `ebpf:"config"`
-	Counters *ebpf.Map `ebpf:"counters"`
-	Devices  *ebpf.Map `ebpf:"devices"`
-	Flows    *ebpf.Map `ebpf:"flows"`
-	FlowsNew *ebpf.Map `ebpf:"flows_new"`
-	Nexthops *ebpf.Map `ebpf:"nexthops"`
-	RrNext   *ebpf.Map `ebpf:"rr_next"`
-	Services *ebpf.Map `ebpf:"services"`
-	Slots    *ebpf.Map `ebpf:"slots"`
-	Vips     *ebpf.Map `ebpf:"vips"`
+	BackendAddrs *ebpf.Map `ebpf:"backend_addrs"`
+	Backends     *ebpf.Map `ebpf:"backends"`
+	Config       *ebpf.Map `ebpf:"config"`
+	Counters     *ebpf.Map `ebpf:"counters"`
+	Devices      *ebpf.Map `ebpf:"devices"`
+	Flows        *ebpf.Map `ebpf:"flows"`
+	FlowsNew     *ebpf.Map `ebpf:"flows_new"`
+	Limits       *ebpf.Map `ebpf:"limits"`
+	Nexthops     *ebpf.Map `ebpf:"nexthops"`
+	RrNext       *ebpf.Map `ebpf:"rr_next"`
+	Services     *ebpf.Map `ebpf:"services"`
+	Slots        *ebpf.Map `ebpf:"slots"`
+	Vips         *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *egressMaps) Close() error {
 	return _EgressClose(
+		m.BackendAddrs,
 		m.Backends,
 		m.Config,
 		m.Counters,
 		m.Devices,
 		m.Flows,
 		m.FlowsNew,
+		m.Limits,
 		m.Nexthops,
 		m.RrNext,
 		m.Services,

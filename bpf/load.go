@@ -13,23 +13,25 @@ const (
 // Names of the maps. All objects have them; load the other objects with the
 // maps of the first as ebpf.CollectionOptions.MapReplacements.
 const (
-	MapVIPs     = tcMapVips
-	MapServices = tcMapServices
-	MapSlots    = tcMapSlots
-	MapBackends = tcMapBackends
-	MapRRNext   = tcMapRrNext
-	MapNexthops = tcMapNexthops
-	MapDevices  = tcMapDevices
-	MapFlows    = tcMapFlows
-	MapFlowsNew = tcMapFlowsNew
-	MapCounters = tcMapCounters
-	MapConfig   = tcMapConfig
+	MapVIPs         = tcMapVips
+	MapServices     = tcMapServices
+	MapSlots        = tcMapSlots
+	MapBackends     = tcMapBackends
+	MapBackendAddrs = tcMapBackendAddrs
+	MapLimits       = tcMapLimits
+	MapRRNext       = tcMapRrNext
+	MapNexthops     = tcMapNexthops
+	MapDevices      = tcMapDevices
+	MapFlows        = tcMapFlows
+	MapFlowsNew     = tcMapFlowsNew
+	MapCounters     = tcMapCounters
+	MapConfig       = tcMapConfig
 )
 
 // MapNames returns the names of the maps that all objects share.
 func MapNames() []string {
 	return []string{
-		MapVIPs, MapServices, MapSlots, MapBackends, MapRRNext, MapNexthops,
+		MapVIPs, MapServices, MapSlots, MapBackends, MapBackendAddrs, MapLimits, MapRRNext, MapNexthops,
 		MapDevices, MapFlows, MapFlowsNew, MapCounters, MapConfig,
 	}
 }

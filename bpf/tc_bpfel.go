@@ -66,8 +66,10 @@ const (
 	tcCounterDROP_PROHIBITED   tcCounter = 19
 	tcCounterDROP_FWD_DISABLED tcCounter = 20
 	tcCounterDROP_ROUTE_ENCAP  tcCounter = 21
-	tcCounterDROP_INTERNAL     tcCounter = 22
-	tcCounterCOUNTER_END       tcCounter = 23
+	tcCounterDROP_LIMITED      tcCounter = 22
+	tcCounterDROP_INTERNAL     tcCounter = 23
+	tcCounterCOUNTER_ANSWERED  tcCounter = 24
+	tcCounterCOUNTER_END       tcCounter = 25
 )
 
 type tcDevice struct {
@@ -76,6 +78,7 @@ type tcDevice struct {
 	Mtu   uint32
 	Mac   [6]uint8
 	Pad   [2]uint8
+	Addr  uint32
 }
 
 type tcDeviceFlags uint32
@@ -210,12 +213,14 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	tcMapBackendAddrs        = "backend_addrs"
 	tcMapBackends            = "backends"
 	tcMapConfig              = "config"
 	tcMapCounters            = "counters"
 	tcMapDevices             = "devices"
 	tcMapFlows               = "flows"
 	tcMapFlowsNew            = "flows_new"
+	tcMapLimits              = "limits"
 	tcMapNexthops            = "nexthops"
 	tcMapRrNext              = "rr_next"
 	tcMapServices            = "services"
@@ -285,17 +290,19 @@ type tcProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcMapSpecs struct {
-	Backends *ebpf.MapSpec `ebpf:"backends"`
-	Config   *ebpf.MapSpec `ebpf:"config"`
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Devices  *ebpf.MapSpec `ebpf:"devices"`
-	Flows    *ebpf.MapSpec `ebpf:"flows"`
-	FlowsNew *ebpf.MapSpec `ebpf:"flows_new"`
-	Nexthops *ebpf.MapSpec `ebpf:"nexthops"`
-	RrNext   *ebpf.MapSpec `ebpf:"rr_next"`
-	Services *ebpf.MapSpec `ebpf:"services"`
-	Slots    *ebpf.MapSpec `ebpf:"slots"`
-	Vips     *ebpf.MapSpec `ebpf:"vips"`
+	BackendAddrs *ebpf.MapSpec `ebpf:"backend_addrs"`
+	Backends     *ebpf.MapSpec `ebpf:"backends"`
+	Config       *ebpf.MapSpec `ebpf:"config"`
+	Counters     *ebpf.MapSpec `ebpf:"counters"`
+	Devices      *ebpf.MapSpec `ebpf:"devices"`
+	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	FlowsNew     *ebpf.MapSpec `ebpf:"flows_new"`
+	Limits       *ebpf.MapSpec `ebpf:"limits"`
+	Nexthops     *ebpf.MapSpec `ebpf:"nexthops"`
+	RrNext       *ebpf.MapSpec `ebpf:"rr_next"`
+	Services     *ebpf.MapSpec `ebpf:"services"`
+	Slots        *ebpf.MapSpec `ebpf:"slots"`
+	Vips         *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // tcVariableSpecs contains global variables before they are loaded into the kernel.
@@ -334,27 +341,31 @@ func (o *tcObjects) Close() error {
 //
 // It can be passed to loadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcMaps struct {
-	Backends *ebpf.Map `ebpf:"backends"`
-	Config   *ebpf.Map `ebpf:"config"`
-	Counters *ebpf.Map `ebpf:"counters"`
-	Devices  *ebpf.Map `ebpf:"devices"`
-	Flows    *ebpf.Map `ebpf:"flows"`
-	FlowsNew *ebpf.Map `ebpf:"flows_new"`
-	Nexthops *ebpf.Map `ebpf:"nexthops"`
-	RrNext   *ebpf.Map `ebpf:"rr_next"`
-	Services *ebpf.Map `ebpf:"services"`
-	Slots    *ebpf.Map `ebpf:"slots"`
-	Vips     *ebpf.Map `ebpf:"vips"`
+	BackendAddrs *ebpf.Map `ebpf:"backend_addrs"`
+	Backends     *ebpf.Map `ebpf:"backends"`
+	Config       *ebpf.Map `ebpf:"config"`
+	Counters     *ebpf.Map `ebpf:"counters"`
+	Devices      *ebpf.Map `ebpf:"devices"`
+	Flows        *ebpf.Map `ebpf:"flows"`
+	FlowsNew     *ebpf.Map `ebpf:"flows_new"`
+	Limits       *ebpf.Map `ebpf:"limits"`
+	Nexthops     *ebpf.Map `ebpf:"nexthops"`
+	RrNext       *ebpf.Map `ebpf:"rr_next"`
+	Services     *ebpf.Map `ebpf:"services"`
+	Slots        *ebpf.Map `ebpf:"slots"`
+	Vips         *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *tcMaps) Close() error {
 	return _TcClose(
+		m.BackendAddrs,
 		m.Backends,
 		m.Config,
 		m.Counters,
 		m.Devices,
 		m.Flows,
 		m.FlowsNew,
+		m.Limits,
 		m.Nexthops,
 		m.RrNext,
 		m.Services,

@@ -16,18 +16,20 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	xdpMapBackends = "backends"
-	xdpMapConfig   = "config"
-	xdpMapCounters = "counters"
-	xdpMapDevices  = "devices"
-	xdpMapFlows    = "flows"
-	xdpMapFlowsNew = "flows_new"
-	xdpMapNexthops = "nexthops"
-	xdpMapRrNext   = "rr_next"
-	xdpMapServices = "services"
-	xdpMapSlots    = "slots"
-	xdpMapVips     = "vips"
-	xdpProgWeirXdp = "weir_xdp"
+	xdpMapBackendAddrs = "backend_addrs"
+	xdpMapBackends     = "backends"
+	xdpMapConfig       = "config"
+	xdpMapCounters     = "counters"
+	xdpMapDevices      = "devices"
+	xdpMapFlows        = "flows"
+	xdpMapFlowsNew     = "flows_new"
+	xdpMapLimits       = "limits"
+	xdpMapNexthops     = "nexthops"
+	xdpMapRrNext       = "rr_next"
+	xdpMapServices     = "services"
+	xdpMapSlots        = "slots"
+	xdpMapVips         = "vips"
+	xdpProgWeirXdp     = "weir_xdp"
 )
 
 // loadXdp returns the embedded CollectionSpec for xdp.
@@ -79,17 +81,19 @@ type xdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type xdpMapSpecs struct {
-	Backends *ebpf.MapSpec `ebpf:"backends"`
-	Config   *ebpf.MapSpec `ebpf:"config"`
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Devices  *ebpf.MapSpec `ebpf:"devices"`
-	Flows    *ebpf.MapSpec `ebpf:"flows"`
-	FlowsNew *ebpf.MapSpec `ebpf:"flows_new"`
-	Nexthops *ebpf.MapSpec `ebpf:"nexthops"`
-	RrNext   *ebpf.MapSpec `ebpf:"rr_next"`
-	Services *ebpf.MapSpec `ebpf:"services"`
-	Slots    *ebpf.MapSpec `ebpf:"slots"`
-	Vips     *ebpf.MapSpec `ebpf:"vips"`
+	BackendAddrs *ebpf.MapSpec `ebpf:"backend_addrs"`
+	Backends     *ebpf.MapSpec `ebpf:"backends"`
+	Config       *ebpf.MapSpec `ebpf:"config"`
+	Counters     *ebpf.MapSpec `ebpf:"counters"`
+	Devices      *ebpf.MapSpec `ebpf:"devices"`
+	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	FlowsNew     *ebpf.MapSpec `ebpf:"flows_new"`
+	Limits       *ebpf.MapSpec `ebpf:"limits"`
+	Nexthops     *ebpf.MapSpec `ebpf:"nexthops"`
+	RrNext       *ebpf.MapSpec `ebpf:"rr_next"`
+	Services     *ebpf.MapSpec `ebpf:"services"`
+	Slots        *ebpf.MapSpec `ebpf:"slots"`
+	Vips         *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // xdpVariableSpecs contains global variables before they are loaded into the kernel.
@@ -118,27 +122,31 @@ func (o *xdpObjects) Close() error {
 //
 // It can be passed to loadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type xdpMaps struct {
-	Backends *ebpf.Map `ebpf:"backends"`
-	Config   *ebpf.Map `ebpf:"config"`
-	Counters *ebpf.Map `ebpf:"counters"`
-	Devices  *ebpf.Map `ebpf:"devices"`
-	Flows    *ebpf.Map `ebpf:"flows"`
-	FlowsNew *ebpf.Map `ebpf:"flows_new"`
-	Nexthops *ebpf.Map `ebpf:"nexthops"`
-	RrNext   *ebpf.Map `ebpf:"rr_next"`
-	Services *ebpf.Map `ebpf:"services"`
-	Slots    *ebpf.Map `ebpf:"slots"`
-	Vips     *ebpf.Map `ebpf:"vips"`
+	BackendAddrs *ebpf.Map `ebpf:"backend_addrs"`
+	Backends     *ebpf.Map `ebpf:"backends"`
+	Config       *ebpf.Map `ebpf:"config"`
+	Counters     *ebpf.Map `ebpf:"counters"`
+	Devices      *ebpf.Map `ebpf:"devices"`
+	Flows        *ebpf.Map `ebpf:"flows"`
+	FlowsNew     *ebpf.Map `ebpf:"flows_new"`
+	Limits       *ebpf.Map `ebpf:"limits"`
+	Nexthops     *ebpf.Map `ebpf:"nexthops"`
+	RrNext       *ebpf.Map `ebpf:"rr_next"`
+	Services     *ebpf.Map `ebpf:"services"`
+	Slots        *ebpf.Map `ebpf:"slots"`
+	Vips         *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *xdpMaps) Close() error {
 	return _XdpClose(
+		m.BackendAddrs,
 		m.Backends,
 		m.Config,
 		m.Counters,
 		m.Devices,
 		m.Flows,
 		m.FlowsNew,
+		m.Limits,
 		m.Nexthops,
 		m.RrNext,
 		m.Services,

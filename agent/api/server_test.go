@@ -117,7 +117,7 @@ func TestAnswers(t *testing.T) {
 		{"services", "GET", "/v1/services", "", "", 200, `"owner":"controller","programmed":false,"conditions":[{"type":"Programmed"`, false},
 		{"backends", "GET", "/v1/backends", "", "", 200, `[]`, true},
 		{"flows", "GET", "/v1/flows", "", "", 200, `[]`, true},
-		{"drops", "GET", "/v1/drops", "", "", 200, `{"in":1,"forwarded":0,"passed":1,"drops":[]}`, true},
+		{"drops", "GET", "/v1/drops", "", "", 200, `{"in":1,"forwarded":0,"passed":1,"answered":0,"drops":[]}`, true},
 		{"no bgp", "GET", "/v1/bgp", "", "", 200, `null`, true},
 		{"version", "GET", "/v1/version", "", "", 200, `{"node":"master1","version":"v0","mode":"lb","go":"go`, false},
 		{"health", "GET", "/healthz", "", "", 200, `{"status":"ok"}`, true},

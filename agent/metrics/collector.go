@@ -17,7 +17,7 @@ type collector struct{ node Source }
 // Describe lists what Collect may send.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		buildInfo, packets, drops, services, flows, backends, backendUp, peerUp, routes, advertisements, ownerLag, hooks, problems,
+		buildInfo, packets, drops, answers, services, flows, backends, backendUp, peerUp, routes, advertisements, ownerLag, hooks, problems,
 	} {
 		ch <- d
 	}
@@ -67,6 +67,7 @@ func (s sink) counters(c v1.Counters) {
 	s.counter(packets, c.Forwarded, "forwarded")
 	s.counter(packets, c.Passed, "passed")
 	s.counter(packets, dropped, "dropped")
+	s.counter(answers, c.Answered)
 }
 
 func (s sink) services(all []v1.ServiceStatus) {

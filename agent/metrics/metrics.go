@@ -57,6 +57,7 @@ var (
 
 	packets = desc("weir_packets_total", "Packets that the programs saw, by what became of them.", "action")
 	drops   = desc("weir_dropped_packets_total", "Packets that were dropped, by reason.", "reason")
+	answers = desc("weir_answered_packets_total", "Dropped packets that were answered by RST, ABORT or an ICMP error.")
 
 	services  = desc("weir_services", "Services that owners want: programmed, pending, or refused.", "state")
 	flows     = desc("weir_flows", "Flow entries that name a backend of the service, two a connection.", "service", "frontend")

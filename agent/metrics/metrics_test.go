@@ -69,11 +69,14 @@ func whole() *node {
 				{Type: v1.ConditionPersisted, Reason: "NotSaved"}, {Type: v1.ConditionAccepted, Status: true, Reason: "Good"},
 			},
 		},
-		counters: v1.Counters{In: 20, Forwarded: 10, Passed: 5, Drops: []v1.Drop{{Reason: "no_flow", Count: 4}, {Reason: "ttl", Count: 1}}},
+		counters: v1.Counters{In: 20, Forwarded: 10, Passed: 5, Answered: 3, Drops: []v1.Drop{{Reason: "no_flow", Count: 4}, {Reason: "ttl", Count: 1}}},
 	}
 }
 
 const wholeText = `
+# HELP weir_answered_packets_total Dropped packets that were answered by RST, ABORT or an ICMP error.
+# TYPE weir_answered_packets_total counter
+weir_answered_packets_total 3
 # HELP weir_bgp_advertisements Prefixes that this node originates.
 # TYPE weir_bgp_advertisements gauge
 weir_bgp_advertisements 1

@@ -118,11 +118,14 @@ type Drop struct {
 }
 
 // Counters are the dataplane's totals: In = Forwarded + Passed + the drops.
+// Answered says how many of the dropped packets were answered, by RST, ABORT
+// or an ICMP error.
 // A row that says Action "drop" has a Drop reason.
 type Counters struct {
 	In        uint64 `json:"in"`
 	Forwarded uint64 `json:"forwarded"`
 	Passed    uint64 `json:"passed"`
+	Answered  uint64 `json:"answered"`
 	Drops     []Drop `json:"drops"`
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* What can become of a packet. Each packet counts COUNTER_IN and exactly one of
  * the others in the row of its hook: in = forwarded + passed + dropped(reason).
+ * COUNTER_ANSWERED stands beside that sum: so many of the dropped packets were
+ * answered by a packet of ours.
  * Go reads the names from BTF, so this is the only list.
  */
 #ifndef WEIR_LIB_COUNTERS_H
@@ -38,7 +40,9 @@ enum counter {
 	DROP_PROHIBITED,   /* route of type prohibit */
 	DROP_FWD_DISABLED, /* the interface the packet came from does not forward */
 	DROP_ROUTE_ENCAP,  /* the route has a lightweight tunnel */
+	DROP_LIMITED,	   /* an echo request over the limit of answers (lib/limit.h) */
 	DROP_INTERNAL,	   /* a map or helper failed in a way that cannot be */
+	COUNTER_ANSWERED,  /* of the dropped: answered by RST, ABORT or an ICMP error */
 	COUNTER_END,
 };
 

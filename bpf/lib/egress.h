@@ -35,9 +35,10 @@ static __always_inline int egress_turn(ctx_t *ctx)
 	return bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
 }
 
+/* The frame is turned: it goes to the device's own MAC. */
 static __always_inline int ctx_send_back(ctx_t *ctx)
 {
-	return egress_turn(ctx);
+	return bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
 }
 
 /* A packet that leaves by the device it is at goes on; no hook sees it again. */

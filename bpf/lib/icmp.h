@@ -7,7 +7,7 @@
 
 #define ECHO_TTL 64
 
-static __always_inline void echo_turn_ethernet(struct ethhdr *eth)
+static __always_inline void ethernet_turn(struct ethhdr *eth)
 {
 	__u16 *dest = (__u16 *)eth->h_dest, *source = (__u16 *)eth->h_source;
 
@@ -40,7 +40,7 @@ static __always_inline bool echo_turn(ctx_t *ctx, const struct packet *packet)
 
 	if ((void *)(ip + 1) > end || (void *)(icmp + 1) > end)
 		return false;
-	echo_turn_ethernet(data);
+	ethernet_turn(data);
 	echo_turn_ip(ip);
 	icmp->type = ICMP_ECHOREPLY;
 	icmp->checksum = csum_apply(icmp->checksum, csum_delta16(bpf_htons(ICMP_ECHO << 8),

@@ -17,6 +17,7 @@
 #define MAX_DEVICES  1024
 #define MAX_COUNTERS 64 /* for each hook */
 #define MAX_HOOKS    3
+#define MAX_LIMITS   4097 /* one for all answers, and sources share the others */
 
 /* VIP -> flags and source ports. Written by Go. */
 struct {
@@ -51,6 +52,25 @@ struct {
 	__type(value, struct backend);
 	__uint(max_entries, MAX_BACKENDS);
 } backends SEC(".maps");
+
+/* Address -> how many backends have it. What comes from there and is of no flow may
+ * be an answer whose flow is another node's. Written by Go, before the backend.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __be32);
+	__type(value, __u32);
+	__uint(max_entries, MAX_BACKENDS);
+} backend_addrs SEC(".maps");
+
+/* Index -> when its bucket is full again (lib/limit.h). Written by BPF. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, MAX_LIMITS);
+} limits SEC(".maps");
 
 /* Service id -> next slot for round robin. Per CPU, so that no line bounces;
  * each CPU walks the whole table, which keeps the weights. Written by BPF.

@@ -110,7 +110,8 @@ static __always_inline __u32 nexthop_length(ctx_t *ctx, const struct packet *pac
 }
 
 /* Asks the FIB and stores the answer with the flow. COUNTER_FORWARDED: route is
- * set; anything else is why the packet must be dropped.
+ * set; anything else is why the packet must be dropped. With DROP_MTU_EXCEEDED
+ * route has the MTU.
  */
 static __noinline enum counter nexthop_resolve(ctx_t *ctx, const struct packet *packet,
 					       struct flow *flow, struct route *route)
@@ -137,6 +138,7 @@ static __noinline enum counter nexthop_resolve(ctx_t *ctx, const struct packet *
 	/* Read before the FIB: a change in between makes the answer stale at once. */
 	hop->generation = now->nexthop_generation;
 	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	hop->mtu = fib.mtu_result;
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return nexthop_refusal(result);
 	hop->ifindex = fib.ifindex;
@@ -145,7 +147,6 @@ static __noinline enum counter nexthop_resolve(ctx_t *ctx, const struct packet *
 		hop->mtu = 0xffff; /* not told, but the packet is within it */
 		return COUNTER_FORWARDED;
 	}
-	hop->mtu = fib.mtu_result;
 	hop->flags = NEXTHOP_VALID;
 	__builtin_memcpy(hop->dmac, fib.dmac, sizeof(hop->dmac));
 	__builtin_memcpy(hop->smac, fib.smac, sizeof(hop->smac));

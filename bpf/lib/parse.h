@@ -25,8 +25,11 @@
 #define HEADERS	      (MAX_L4_OFFSET + 20) /* bytes that parse and rewrite look at */
 
 /* linux/icmp.h needs the C library's headers. RFC 792. */
-#define ICMP_ECHOREPLY 0
-#define ICMP_ECHO      8
+#define ICMP_ECHOREPLY	   0
+#define ICMP_UNREACHABLE   3
+#define ICMP_ECHO	   8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER	   12
 
 struct icmphdr {
 	__u8 type;
@@ -43,6 +46,7 @@ enum shape {
 	SHAPE_OTHER,	/* not ours to look at: another protocol, VLAN or station */
 	SHAPE_PACKET,	/* TCP, UDP or SCTP; the key is complete */
 	SHAPE_ECHO,	/* ICMP echo request */
+	SHAPE_ERROR,	/* ICMP error: about a packet, which it quotes */
 	SHAPE_PROTOCOL, /* another protocol over IPv4 */
 	SHAPE_FRAGMENT, /* the key has ports only in the first fragment */
 	SHAPE_MALFORMED,
@@ -149,7 +153,15 @@ static __always_inline enum shape parse_icmp(struct packet *packet, const void *
 		return SHAPE_MALFORMED;
 	if ((const void *)(icmp + 1) > end)
 		return SHAPE_OTHER;
-	return icmp->type == ICMP_ECHO && !icmp->code ? SHAPE_ECHO : SHAPE_PROTOCOL;
+	switch (icmp->type) {
+	case ICMP_ECHO:
+		return icmp->code ? SHAPE_PROTOCOL : SHAPE_ECHO;
+	case ICMP_UNREACHABLE:
+	case ICMP_TIME_EXCEEDED:
+	case ICMP_PARAMETER:
+		return SHAPE_ERROR;
+	}
+	return SHAPE_PROTOCOL;
 }
 
 static __always_inline enum shape parse_fragment(struct packet *packet, const void *l4,

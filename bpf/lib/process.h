@@ -8,8 +8,9 @@
 #include "lib/addresses.h"
 #include "lib/create.h"
 #include "lib/halfopen.h"
-#include "lib/icmp.h"
-#include "lib/nat.h"
+#include "lib/icmp_error.h"
+#include "lib/icmp_translate.h"
+#include "lib/limit.h"
 
 /* Counts what becomes of a packet that is not sent. */
 static __always_inline int finish(enum counter verdict)
@@ -32,6 +33,25 @@ static __noinline int deliver(ctx_t *ctx, const struct packet *packet, struct fl
 	return ctx_deliver(ctx, flow);
 }
 
+/* finish for a packet whose sender is told why, if limits let it. mtu is that of
+ * the next hop which the packet is too long for. Pointers into the packet are void.
+ */
+static __noinline int refuse(ctx_t *ctx, const struct packet *packet, enum counter reason,
+			     __u16 mtu)
+{
+	if (!answer_is_due(ctx, packet, reason))
+		return finish(reason);
+	if (!ctx_may_send_back(ctx))
+		return finish(COUNTER_PASSED);
+	if (!limit_allows(packet->key.saddr))
+		return finish(reason);
+	if (!answer(ctx, packet, reason, mtu))
+		return finish(ctx_unanswered(reason));
+	count(HOOK, reason);
+	count(HOOK, COUNTER_ANSWERED);
+	return ctx_send_back(ctx);
+}
+
 /* Rewrites a packet of flow and sends it. XDP leaves packets to TC, untouched,
  * that it must not transmit itself.
  */
@@ -46,18 +66,18 @@ static __noinline int forward(ctx_t *ctx, const struct packet *packet, struct fl
 	if (unlikely(ctx_is_misdelivered(ctx, hop)))
 		return finish(COUNTER_PASSED);
 	if (!ctx_starts_here() && packet->ttl <= 1)
-		return finish(DROP_TTL_EXCEEDED);
+		return refuse(ctx, packet, DROP_TTL_EXCEEDED, 0);
 	if (!hop) {
 		enum counter verdict = nexthop_resolve(ctx, packet, flow, &route);
 
 		if (verdict != COUNTER_FORWARDED)
-			return finish(verdict);
+			return refuse(ctx, packet, verdict, route.hop.mtu);
 		hop = &route.hop;
 	}
 	if (!ctx_may_send(hop))
 		return finish(COUNTER_PASSED);
 	if (packet->length > hop->mtu && nexthop_length(ctx, packet) > hop->mtu)
-		return finish(DROP_MTU_EXCEEDED);
+		return refuse(ctx, packet, DROP_MTU_EXCEEDED, hop->mtu);
 	if (unlikely(packet->signals & SIGNAL_ADDRESSES) && !hide_addresses(ctx, packet))
 		return finish(DROP_MALFORMED);
 	if (!rewrite(ctx, packet, flow, hop))
@@ -77,14 +97,6 @@ static __always_inline int forward_halfopen(ctx_t *ctx, const struct packet *pac
 	return action;
 }
 
-/* 0/8, 127/8, multicast, reserved and broadcast cannot be a source. */
-static __always_inline bool is_unicast(__be32 addr)
-{
-	__u8 first = *(const __u8 *)&addr;
-
-	return first && first != 127 && first < 224;
-}
-
 /* A VIP is nobody's own address: what claims to come from one, and from outside, is
  * forged.
  */
@@ -99,10 +111,72 @@ static __noinline int answer_echo(ctx_t *ctx, const struct packet *packet)
 {
 	if (!ctx_may_send_back(ctx))
 		return finish(COUNTER_PASSED);
+	if (!limit_allows(packet->key.saddr))
+		return finish(DROP_LIMITED);
 	if (!echo_turn(ctx, packet))
 		return finish(DROP_INTERNAL);
 	count(HOOK, COUNTER_FORWARDED);
 	return ctx_send_back(ctx);
+}
+
+static __always_inline int deliver_error(ctx_t *ctx, const struct packet *packet,
+					 const struct quote *quote, struct flow *flow)
+{
+	if (!ctx_may_deliver())
+		return finish(COUNTER_PASSED);
+	if (!translate(ctx, packet, quote, flow, NULL))
+		return finish(DROP_INTERNAL);
+	count(HOOK, COUNTER_FORWARDED);
+	return ctx_deliver(ctx, flow);
+}
+
+/* Sends an ICMP error about a packet of flow's other direction along flow. None is
+ * ever answered by another.
+ */
+static __noinline int forward_error(ctx_t *ctx, const struct packet *packet,
+				    const struct quote *quote, struct flow *flow)
+{
+	const struct nexthop *hop;
+	struct packet along = *packet;
+	struct route route = {};
+
+	if (is_delivered(packet, flow))
+		return deliver_error(ctx, packet, quote, flow);
+	along.key = quote->answers; /* the way is the flow's */
+	if (!ctx_starts_here() && packet->ttl <= 1)
+		return finish(DROP_TTL_EXCEEDED);
+	hop = nexthop_cached(flow);
+	if (!hop) {
+		enum counter verdict = nexthop_resolve(ctx, &along, flow, &route);
+
+		if (verdict != COUNTER_FORWARDED)
+			return finish(verdict);
+		hop = &route.hop;
+	}
+	if (!ctx_may_send(hop))
+		return finish(COUNTER_PASSED);
+	if (packet->length > hop->mtu)
+		return finish(DROP_MTU_EXCEEDED);
+	if (!translate(ctx, packet, quote, flow, hop))
+		return finish(DROP_INTERNAL);
+	count(HOOK, COUNTER_FORWARDED);
+	return ctx_send(ctx, hop, route.gateway);
+}
+
+/* An ICMP error: of a flow, or about a packet that no flow here has sent. */
+static __noinline int error(ctx_t *ctx, const struct packet *packet)
+{
+	struct quote quote = {};
+	struct flow copy;
+	struct flow *flow = quote_read(ctx, packet, &quote) ? quote_flow(&quote, &copy) : NULL;
+
+	if (!flow && !bpf_map_lookup_elem(&vips, &packet->key.daddr))
+		return finish(COUNTER_PASSED);
+	if (ctx_is_to_other_station(ctx))
+		return finish(COUNTER_PASSED);
+	if (is_spoofed(packet))
+		return finish(DROP_SPOOFED);
+	return flow ? forward_error(ctx, packet, &quote, flow) : finish(DROP_NO_FLOW);
 }
 
 /* What is no complete packet of a protocol that is balanced: dropped if it is of
@@ -115,6 +189,8 @@ static __noinline int misfit(ctx_t *ctx, const struct packet *packet, enum shape
 			       : shape == SHAPE_PROTOCOL ? DROP_PROTOCOL
 							 : DROP_MALFORMED;
 
+	if (shape == SHAPE_ERROR)
+		return error(ctx, packet);
 	if (bpf_map_lookup_elem(&flows, key) || bpf_map_lookup_elem(&flows_new, key))
 		return finish(verdict);
 	if (!bpf_map_lookup_elem(&vips, &key->daddr) || ctx_is_to_other_station(ctx))
@@ -140,6 +216,8 @@ static __noinline enum counter admit(ctx_t *ctx, const struct packet *packet)
 	if (key->proto != IPPROTO_UDP && !(packet->signals & SIGNAL_FIRST))
 		return DROP_NO_FLOW;
 	service = service_find(key->daddr, key->dport, key->proto);
+	if (!service && key->proto == IPPROTO_UDP && is_backend(key->saddr))
+		return DROP_NO_FLOW; /* an answer, and the flow is another node's */
 	if (!service)
 		return DROP_NO_SERVICE;
 	if (!ctx_starts_here() && packet->ttl <= 1)
@@ -180,7 +258,7 @@ static __always_inline int unestablished(ctx_t *ctx, const struct packet *packet
 	case HALFOPEN_NONE:
 		verdict = admit(ctx, packet);
 		if (verdict != COUNTER_FORWARDED)
-			return finish(verdict);
+			return refuse(ctx, packet, verdict, 0);
 		break;
 	case HALFOPEN_PROMOTED:
 		break;

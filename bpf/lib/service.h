@@ -16,6 +16,11 @@ static __always_inline const struct service *service_find(__be32 vip, __be16 por
 	return bpf_map_lookup_elem(&services, &key);
 }
 
+static __always_inline bool is_backend(__be32 addr)
+{
+	return bpf_map_lookup_elem(&backend_addrs, &addr);
+}
+
 /* Position of the next slot on this CPU. A table that has shrunk starts anew. */
 static __always_inline __u32 service_round_robin(const struct service *service)
 {

@@ -63,6 +63,26 @@ static __always_inline void ctx_pull(ctx_t *ctx, __u32 length)
 		bpf_skb_pull_data(ctx, length < ctx->len ? length : ctx->len);
 }
 
+/* More bytes than lie before a checksum that the device is still to finish. */
+#define SKB_DISCARD 80
+
+/* Makes room for a frame of length bytes in place of the packet; what it holds is
+ * garbage, and pointers into the packet are void. No GSO is left of the packet, nor a
+ * checksum that the device would finish somewhere in the new frame: the kernel
+ * forgets it when what lies before it is pulled off. False: it is as it was.
+ */
+static __always_inline bool ctx_replace(ctx_t *ctx, __u32 length)
+{
+	return !bpf_skb_change_tail(ctx, length + SKB_DISCARD, 0) &&
+	       !bpf_skb_adjust_room(ctx, -SKB_DISCARD, BPF_ADJ_ROOM_MAC, 0);
+}
+
+/* What counts for a packet that could not be answered here: nobody else will. */
+static __always_inline enum counter ctx_unanswered(enum counter reason)
+{
+	return reason;
+}
+
 static __always_inline bool ctx_is_to_other_station(const ctx_t *ctx)
 {
 	return false; /* the kernel sorts them out before TC */

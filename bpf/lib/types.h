@@ -145,6 +145,7 @@ struct device {
 	__u32 mtu;
 	__u8 mac[6]; /* frames to others create no flow; all zero: not known, no check */
 	__u8 pad[2];
+	__be32 addr; /* source of ICMP errors that leave by it; 0: it has none */
 };
 
 /* One element. Go bumps nexthop_generation on every change of a route, a

@@ -53,6 +53,22 @@ static __always_inline long ctx_store(ctx_t *ctx, __u32 offset, void *from, __u3
 	return bpf_xdp_store_bytes(ctx, offset, from, length);
 }
 
+/* Makes room for a frame of length bytes in place of the packet; pointers into it
+ * are void. False: it is as it was.
+ */
+static __always_inline bool ctx_replace(ctx_t *ctx, __u32 length)
+{
+	return !bpf_xdp_adjust_tail(ctx, (int)length - (int)bpf_xdp_get_buff_len(ctx));
+}
+
+/* What counts for a packet that could not be answered here. A driver may leave no
+ * room for a longer frame, as veth does behind a sender's own buffer: TC has it.
+ */
+static __always_inline enum counter ctx_unanswered(enum counter reason)
+{
+	return COUNTER_PASSED;
+}
+
 /* Headers lie in the first buffer, or TC gets the packet. */
 static __always_inline void ctx_pull(ctx_t *ctx, __u32 length)
 {

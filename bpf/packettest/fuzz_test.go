@@ -18,7 +18,8 @@ const fuzzPackets = 200_000
 
 // Random and mutated packets: each is accounted for once; what is passed on is
 // not touched; what is sent keeps its length and payload, and its checksums are as
-// right or as wrong as they were, by the same error.
+// right or as wrong as they were, by the same error. Answers are whole packets to
+// whoever sent, and none is longer than what it answers but by an ICMP error's headers.
 func TestRandomPackets(t *testing.T) {
 	everyHook(t, func(t *testing.T, w *world, hook bpf.Hook) {
 		given := both(
@@ -36,6 +37,11 @@ func TestRandomPackets(t *testing.T) {
 		fates := make(map[string]int)
 		w.do(func() {
 			for n := range fuzzPackets {
+				if n%1000 == 0 {
+					if err := w.fillBuckets(); err != nil {
+						t.Error(err)
+					}
+				}
 				frame := mutate(random, seeds[random.IntN(len(seeds))])
 				out := make([]byte, len(frame)+64)
 				options := &ebpf.RunOptions{Data: frame, DataOut: out,
@@ -54,8 +60,8 @@ func TestRandomPackets(t *testing.T) {
 			}
 		})
 		w.audit(t, hook, fuzzPackets)
-		for _, fate := range []string{"sent", "passed", "dropped"} {
-			if fates[fate] < fuzzPackets/100 {
+		for _, fate := range []string{"sent", "passed", "dropped", "answered", "translated"} {
+			if fates[fate] < fuzzPackets/200 {
 				t.Errorf("only %d packets were %s: the generator does not reach it", fates[fate], fate)
 			}
 		}
@@ -86,6 +92,13 @@ func fuzzSeeds() [][]byte {
 			sctpPacket("client:8", "vip:9001", chunk), sctpPacket("b1:9998", "vip:3", chunk).withPayload(300))
 	}
 	packets = append(packets, echoRequest("client", "vip", 56), echoRequest("client", "vip", 5).padded(60))
+	for _, quoted := range []int{8, 16, 20, 0} {
+		packets = append(packets,
+			icmpError("b1", unreachable, fragmentationNeeded, 1400, tcpPacket("vip:1", "b1:8080", ack), quoted),
+			icmpError("b1", timeExceeded, 0, 0, udpPacket("vip:2", "b1:5353", "hello, backend"), quoted),
+			icmpError("b2", parameterProblem, 0, 0, sctpPacket("vip:3", "b1:9998", chunkData).withPayload(40), quoted),
+			icmpError("client", unreachable, portUnreachable, 0, tcpPacket("vip:81", "client:2", ack), quoted))
+	}
 	var frames [][]byte
 	for i := range packets {
 		frames = append(frames, (&row{in: packets[i]}).frame())
@@ -118,6 +131,12 @@ func judge(hook bpf.Hook, verdict uint32, in, out []byte) (fate, problem string)
 	case hook == bpf.HookXDP && verdict == xdpPass:
 	case hook != bpf.HookXDP && verdict == tcNext: // and perhaps rewritten: the kernel takes it where it goes
 	case hook == bpf.HookXDP && (verdict == xdpTX || verdict == xdpRedirect), hook != bpf.HookXDP && verdict == tcRedirect:
+		switch {
+		case isAnswer(in, out):
+			return "answered", checkAnswer(in, out)
+		case isError(in):
+			return "translated", compareHeaders(in, out)
+		}
 		return "sent", compareSent(in, out)
 	default:
 		return "lost", fmt.Sprintf("verdict %d", verdict)
@@ -128,10 +147,56 @@ func judge(hook bpf.Hook, verdict uint32, in, out []byte) (fate, problem string)
 	if hook == bpf.HookXDP {
 		return "passed", "it was passed on but changed"
 	}
+	if isError(in) {
+		return "translated", compareHeaders(in, out)
+	}
 	return "sent", compareSent(in, out)
 }
 
 func compareSent(in, out []byte) string {
+	if problem := compareHeaders(in, out); problem != "" {
+		return problem
+	}
+	payload := 14 + int(in[14]&15)*4 + map[uint8]int{tcp: 20, udp: 8, sctp: 12, icmp: 8}[in[23]]
+	if !bytes.Equal(in[payload:], out[payload:]) {
+		return "payload changed"
+	}
+	return ""
+}
+
+// isError tells whether a frame is an ICMP error.
+func isError(frame []byte) bool {
+	l4 := 14 + int(frame[14]&15)*4
+	return frame[23] == icmp && slices.Contains([]byte{unreachable, timeExceeded, parameterProblem}, frame[l4])
+}
+
+// isAnswer tells whether a frame was made by the dataplane: it goes back, may not
+// be fragmented and so has no identification, and is not the echo that came.
+func isAnswer(in, out []byte) bool {
+	return bytes.Equal(in[26:30], out[30:34]) && bytes.Equal(out[18:22], []byte{0, 0, 0x40, 0}) && out[22] == 64 &&
+		(in[23] != icmp || len(in) != len(out))
+}
+
+func checkAnswer(in, out []byte) string {
+	const headers = 28 // of an ICMP error
+	switch {
+	case !bytes.Equal(in[6:12], out[:6]) || !bytes.Equal(in[:6], out[6:12]):
+		return "it does not go back to the station that sent"
+	case ipLength(out) != len(out)-14:
+		return "its length is not the frame's"
+	case ipLength(out) > ipLength(in)+headers:
+		return "it is longer than what it answers"
+	case normal(onesSum(out[14:34])) != 0:
+		return "its IP checksum is wrong"
+	case l4Error(out, 34) != 0:
+		return "its layer 4 checksum is wrong"
+	case isError(in):
+		return "an ICMP error was answered"
+	}
+	return ""
+}
+
+func compareHeaders(in, out []byte) string {
 	if len(in) != len(out) {
 		return fmt.Sprintf("length %d became %d", len(in), len(out))
 	}
@@ -141,10 +206,6 @@ func compareSent(in, out []byte) string {
 	}
 	if a, b := l4Error(in, l4), l4Error(out, l4); a != b {
 		return fmt.Sprintf("layer 4 checksum was wrong by %#x, is by %#x", a, b)
-	}
-	payload := l4 + map[uint8]int{tcp: 20, udp: 8, sctp: 12, icmp: 8}[in[23]]
-	if !bytes.Equal(in[payload:], out[payload:]) {
-		return "payload changed"
 	}
 	return ""
 }

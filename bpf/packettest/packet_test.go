@@ -41,26 +41,27 @@ const (
 // pkt describes a frame. Methods return changed copies, so a row can derive the
 // packet that goes out from the one that comes in.
 type pkt struct {
-	smac, dmac   net.HardwareAddr
-	src, dst     netip.AddrPort
-	proto        uint8
-	ttl, tos     uint8
-	ipOptions    []byte // a multiple of 4 bytes
-	tcpOptions   []byte // a multiple of 4 bytes
-	flags        int
-	chunk        uint8
-	vtag         uint32
-	parameters   []byte // of an INIT or INIT ACK
-	payload      []byte
-	fragment     uint16 // flags and offset field of the IP header
-	ipError      uint16 // added to the IP checksum
-	l4Error      uint32 // added to the L4 checksum, or flipped in the CRC
-	noSum        bool   // UDP without checksum
-	frameLength  int    // zeros are appended up to it
-	cutTo        int    // the frame ends there, 0: nowhere
-	icmpType     uint8
-	icmpSequence uint16
-	edits        []edit
+	smac, dmac  net.HardwareAddr
+	src, dst    netip.AddrPort
+	proto       uint8
+	ttl, tos    uint8
+	ipOptions   []byte // a multiple of 4 bytes
+	tcpOptions  []byte // a multiple of 4 bytes
+	flags       int
+	chunk       uint8
+	vtag        uint32
+	parameters  []byte // of an INIT or INIT ACK
+	payload     []byte
+	fragment    uint16 // flags and offset field of the IP header
+	ipError     uint16 // added to the IP checksum
+	l4Error     uint32 // added to the L4 checksum, or flipped in the CRC
+	noSum       bool   // UDP without checksum
+	frameLength int    // zeros are appended up to it
+	cutTo       int    // the frame ends there, 0: nowhere
+	icmpType    uint8
+	icmpCode    uint8
+	icmpRest    uint32 // what follows the checksum: id and sequence, or the MTU
+	edits       []edit
 }
 
 // edit overwrites bytes after checksums have been computed.
@@ -87,7 +88,7 @@ func sctpPacket(src, dst string, chunk uint8) pkt {
 
 func echoRequest(src, dst string, size int) pkt {
 	return pkt{src: ap(src + ":0"), dst: ap(dst + ":0"), proto: icmp, ttl: 64,
-		icmpType: layers.ICMPv4TypeEchoRequest, icmpSequence: 7, payload: pattern(size)}
+		icmpType: layers.ICMPv4TypeEchoRequest, icmpRest: 0xbeef0007, payload: pattern(size)}
 }
 
 // pattern returns bytes that differ from their neighbours.
@@ -114,6 +115,12 @@ func (p pkt) cut(length int) pkt            { p.cutTo = length; return p }
 func (p pkt) withParameters(b ...byte) pkt  { p.parameters = b; return p }
 func (p pkt) withMACs(s, d net.HardwareAddr) pkt {
 	p.smac, p.dmac = s, d
+	return p
+}
+
+// fromGroup sets the group bit of the sending station.
+func (p pkt) fromGroup() pkt {
+	p.smac = append(net.HardwareAddr{p.smac[0] | 1}, p.smac[1:]...)
 	return p
 }
 
@@ -189,7 +196,8 @@ func (p pkt) transport(ip *layers.IPv4) []gopacket.SerializableLayer {
 			VerificationTag: p.vtag}
 		return []gopacket.SerializableLayer{l, gopacket.Payload(p.chunkBytes())}
 	case icmp:
-		l := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(p.icmpType, 0), Id: 0xbeef, Seq: p.icmpSequence}
+		l := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(p.icmpType, p.icmpCode),
+			Id: uint16(p.icmpRest >> 16), Seq: uint16(p.icmpRest)}
 		return []gopacket.SerializableLayer{l, payload}
 	}
 	return []gopacket.SerializableLayer{payload}

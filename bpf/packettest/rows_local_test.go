@@ -136,9 +136,16 @@ func TestEgressRequests(t *testing.T) {
 		row{name: "no address towards the backend", from: "server0", change: func(s *state) {
 			s.frontends = append(s.frontends, frontend{tcp, 76, bpf.ModeFullnat, []string{"b1:8080"}, "0.0.0.0"})
 		}, in: tcpPacket("lb:50000", "vip:76", syn).leaving("server0", "vip"), drop: bpf.DropNoSource},
-		row{name: "no backend", from: "server0", in: tcpPacket("lb:50000", "vip:84", syn).leaving("server0", "vip"), drop: bpf.DropNoBackend},
+		row{name: "no backend", from: "server0", in: tcpPacket("lb:50000", "vip:84", syn).leaving("server0", "vip"), drop: bpf.DropNoBackend, answer: reset},
 		row{name: "a port of the VIP without a service", from: "server0",
-			in: tcpPacket("lb:50000", "vip:4444", syn).leaving("server0", "vip"), drop: bpf.DropNoService},
+			in: tcpPacket("lb:50000", "vip:4444", syn).leaving("server0", "vip"), drop: bpf.DropNoService, answer: reset},
+		row{name: "a datagram of the node to a closed port", from: "server0", drop: bpf.DropNoService,
+			in: udpPacket("192.0.2.1:50000", "vip:4444", "x").leaving("server0", "vip"), answer: complaint("vip", unreachable, portUnreachable, 0)},
+		row{name: "longer than the way to the backend lets through: the node takes that from the VIP, not from itself",
+			from: "server0", drop: bpf.DropMTUExceeded,
+			given:  with(pair("flows", "established", "tcp", "lb:50000", "vip:85", "lb:50000", "narrow:8080"), "pair-up", "up"),
+			in:     tcpPacket("lb:50000", "vip:85", ack).withPayload(1361).leaving("server0", "vip"),
+			answer: complaint("vip", unreachable, fragmentationNeeded, 1400)},
 		row{name: "data of no flow", from: "server0", in: tcpPacket("lb:50000", "vip:80", ack).leaving("server0", "vip"), drop: bpf.DropNoFlow},
 		row{name: "a VIP answers the node's ping", from: "server0", in: echoRequest("lb", "vip", 56).leaving("server0", "vip"),
 			out: sent(echoRequest("lb", "vip", 56).leaving("server0", "vip").turned())},
@@ -173,6 +180,11 @@ func TestEgressAnswers(t *testing.T) {
 	}
 	hidden := with(pair("flows", "established", "tcp", "aside:40000", "vip:70", "vip:40000", "lb:30080"), "up", "pair-up")
 	rows = append(rows,
+		row{name: "an ICMP error of a backend on this node leaves as the VIP's",
+			given: with(pair("flows", "established", "udp", client, "vip:71", client, "lb:30053"), "up", "pair-up"),
+			in:    icmpError("lb", unreachable, portUnreachable, 0, udpPacket(client, "lb:30053", "x"), 8).leaving("client0", "client"),
+			deliver: sent(icmpError("vip", unreachable, portUnreachable, 0, udpPacket(client, "vip:71", "x"), 8).
+				leaving("client0", "client"))},
 		row{name: "an answer to a client behind the VIP finds the client", given: hidden, from: "server0",
 			in:  tcpPacket("lb:30080", "vip:40000", ack).leaving("server0", "vip"),
 			out: sent(tcpPacket("vip:70", "aside:40000", ack).leaving("slow0", "aside"))})

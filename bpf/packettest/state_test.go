@@ -23,6 +23,7 @@ type frontend struct {
 // state is what the maps hold before a row runs.
 type state struct {
 	vips      map[string]bpf.VIP
+	backends  []string // hosts known as backends, beside those of the frontends
 	frontends []frontend
 	devices   map[string]bpf.Device
 }
@@ -73,7 +74,7 @@ func newState() *state {
 		},
 	}
 	for _, n := range nics {
-		device := bpf.Device{Flags: n.flags, Mtu: 9100}
+		device := bpf.Device{Flags: n.flags, Mtu: 9100, Addr: bpf.Addr(n.prefix.Addr())}
 		copy(device.Mac[:], n.mac())
 		s.devices[n.name] = device
 	}
@@ -84,7 +85,10 @@ func newState() *state {
 // Next hops of earlier rows become stale by a new generation.
 func (w *world) program(s *state, entries []string) error {
 	errs := []error{w.clear(bpf.MapVIPs), w.clear(bpf.MapServices), w.clear(bpf.MapFlows), w.clear(bpf.MapFlowsNew),
-		w.clear(bpf.MapDevices), w.zeroCounters()}
+		w.clear(bpf.MapDevices), w.clear(bpf.MapBackendAddrs), w.zeroCounters(), w.fillBuckets()}
+	for _, host := range s.backends {
+		errs = append(errs, w.maps[bpf.MapBackendAddrs].Put(bpf.Addr(addr(host)), uint32(1)))
+	}
 	for name, vip := range s.vips {
 		errs = append(errs, w.maps[bpf.MapVIPs].Put(bpf.Addr(addr(name)), &vip))
 	}
@@ -100,6 +104,17 @@ func (w *world) program(s *state, entries []string) error {
 		errs = append(errs, w.putEntry(line))
 	}
 	return errors.Join(append(errs, w.nextGeneration())...)
+}
+
+// fillBuckets forgets which answers were given.
+func (w *world) fillBuckets() error {
+	limits := w.maps[bpf.MapLimits]
+	keys, values := make([]uint32, limits.MaxEntries()), make([]uint64, limits.MaxEntries())
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	_, err := limits.BatchUpdate(keys, values, nil)
+	return err
 }
 
 func (w *world) nextGeneration() error {
@@ -123,7 +138,8 @@ func (w *world) putFrontend(id uint32, f frontend, slot *uint32) error {
 			NodeAddr: bpf.Addr(addr(source)), Service: id}
 		host, _, _ := strings.Cut(b, ":")
 		backend.Flags = backendFlags[host]
-		errs = append(errs, w.maps[bpf.MapBackends].Put(*slot, &backend), w.maps[bpf.MapSlots].Put(*slot, *slot))
+		errs = append(errs, w.maps[bpf.MapBackendAddrs].Put(backend.Addr, uint32(1)),
+			w.maps[bpf.MapBackends].Put(*slot, &backend), w.maps[bpf.MapSlots].Put(*slot, *slot))
 		*slot++
 	}
 	key := bpf.ServiceKey{Vip: bpf.Addr(addr("vip")), Port: bpf.Port(f.port), Proto: f.proto}

@@ -30,6 +30,7 @@ type row struct {
 	tcOnly  bool        // XDP passes it on, untouched
 	kicks   bool        // XDP sends it by redirect though it leaves where it came from
 	drop    bpf.Counter // dropped for this reason
+	answer  answer      // and answered so
 	pass    bool        // passed on, untouched
 	only    string      // "xdp" or "tc": the row makes no sense for the other hook
 	entries []string    // after it, nil: as given
@@ -108,11 +109,14 @@ func (w *world) check(t *testing.T, r *row, hook bpf.Hook) {
 		t.Errorf("verdict %d, want %d; counters %v", verdict, want.verdict, counters)
 	}
 	// Nobody sees what is in a packet that is dropped.
-	if !want.counter.IsDrop() && !bytes.Equal(got, want.bytes) {
+	if (!want.counter.IsDrop() || want.answered == 1) && !bytes.Equal(got, want.bytes) {
 		t.Errorf("packet differs:\n%s", describe(frame, want.bytes, got))
 	}
 	if counters[want.counter] != 1 {
 		t.Errorf("counters %v, want 1 %s", counters, want.counter)
+	}
+	if counters[bpf.CounterAnswered] != want.answered {
+		t.Errorf("counters %v, want %d answered", counters, want.answered)
 	}
 	w.audit(t, hook, 1)
 	w.checkEntries(t, r, want.counter == bpf.CounterForwarded, frame)
@@ -126,9 +130,10 @@ func (w *world) runRow(r *row, hook bpf.Hook, frame []byte) (verdict uint32, out
 }
 
 type expectation struct {
-	verdict uint32
-	counter bpf.Counter
-	bytes   []byte // nil: untouched
+	verdict  uint32
+	counter  bpf.Counter
+	bytes    []byte // nil: untouched
+	answered uint64
 }
 
 func (r *row) expect(hook bpf.Hook) expectation {
@@ -141,13 +146,19 @@ func (r *row) expect(hook bpf.Hook) expectation {
 	}
 	switch {
 	case r.pass, (r.tcOnly || r.deliver != nil) && xdp:
-		return expectation{choose(xdpPass, tcNext), bpf.CounterPassed, nil}
+		return expectation{choose(xdpPass, tcNext), bpf.CounterPassed, nil, 0}
 	case r.deliver != nil:
-		return expectation{tcNext, bpf.CounterForwarded, r.deliver.bytes()}
+		return expectation{tcNext, bpf.CounterForwarded, r.deliver.bytes(), 0}
+	case r.answer != nil:
+		e := expectation{choose(xdpTX, tcRedirect), r.drop, r.answer(r), 1}
+		if xdp && r.kicks {
+			e.verdict = xdpRedirect
+		}
+		return e
 	case r.out == nil:
-		return expectation{choose(xdpDrop, tcShot), r.drop, nil}
+		return expectation{choose(xdpDrop, tcShot), r.drop, nil, 0}
 	}
-	e := expectation{choose(xdpRedirect, tcRedirect), bpf.CounterForwarded, r.out.bytes()}
+	e := expectation{choose(xdpRedirect, tcRedirect), bpf.CounterForwarded, r.out.bytes(), 0}
 	if xdp && !r.kicks && bytes.Equal(r.out.smac, r.device().mac()) {
 		e.verdict = xdpTX
 	}
@@ -167,7 +178,7 @@ func (w *world) audit(t *testing.T, hook bpf.Hook, packets uint64) {
 	}
 	var sum uint64
 	for c, n := range counters {
-		if c != bpf.CounterIn {
+		if c != bpf.CounterIn && c != bpf.CounterAnswered {
 			sum += n
 		}
 	}

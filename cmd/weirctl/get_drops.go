@@ -17,7 +17,8 @@ func getDrops(o *options) *cobra.Command {
 		Short:   "Packets by what became of them, drops by reason",
 		Long: "Packets by what became of them, drops by reason. Every packet that came in is\n" +
 			"forwarded, passed to the kernel or dropped under one reason; the last line\n" +
-			"says so. Reasons that never occurred are shown with -o wide.",
+			"says so. \"answered\" says how many of the dropped ones were answered, by RST,\n" +
+			"ABORT or an ICMP error. Reasons that never occurred are shown with -o wide.",
 	}, o.node, func(ctx context.Context, c *client.Client) (v1.Counters, error) {
 		return c.Counters(ctx)
 	}, func(cmd *cobra.Command, counters v1.Counters, wide bool) error {
@@ -38,6 +39,9 @@ func dropsTable(c v1.Counters, wide bool) *table {
 		if wide || d.Count > 0 {
 			t.add("dropped", d.Reason, number(d.Count))
 		}
+	}
+	if wide || c.Answered > 0 {
+		t.add("answered", "", number(c.Answered))
 	}
 	return t
 }

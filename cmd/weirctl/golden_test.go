@@ -103,7 +103,7 @@ func traffic() map[string]any {
 			{Protocol: v1.TCP, Source: client, Destination: vip, NewSource: snat, NewDestination: pod, Direction: "forward",
 				State: "established", Service: "default/nginx-lb1", Packets: 6, Bytes: 400, IdleTime: 1500 * time.Millisecond},
 		},
-		"/v1/drops": v1.Counters{In: 100, Forwarded: 90, Passed: 7, Drops: []v1.Drop{{Reason: "no_flow", Count: 3}, {Reason: "ttl_expired"}}},
+		"/v1/drops": v1.Counters{In: 100, Forwarded: 90, Passed: 7, Answered: 2, Drops: []v1.Drop{{Reason: "no_flow", Count: 3}, {Reason: "ttl_expired"}}},
 	}
 }
 

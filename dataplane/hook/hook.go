@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -115,7 +116,7 @@ func (h *Hooks) has(index int, what func(attachment) bool) bool {
 
 // Run keeps the hooks in step with the interfaces until ctx ends.
 func (h *Hooks) Run(ctx context.Context) error {
-	listener, err := rtnl.Listen(rtnl.Links)
+	listener, err := rtnl.Listen(rtnl.Links | rtnl.Addresses)
 	if err != nil {
 		return fmt.Errorf("follow interfaces: %w", err)
 	}
@@ -135,6 +136,10 @@ func (h *Hooks) Sync() error {
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
+	addresses, err := addressesByLink()
+	if err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -143,7 +148,7 @@ func (h *Hooks) Sync() error {
 	present := map[int]bool{}
 	for _, l := range links {
 		present[l.Attrs().Index] = true
-		h.syncLink(l)
+		h.syncLink(l, addresses[l.Attrs().Index])
 	}
 	for index, gone := range h.hooked {
 		if !present[index] {
@@ -157,7 +162,7 @@ func (h *Hooks) Sync() error {
 
 // syncLink brings one interface to what is decided for it. An attachment that
 // failed is tried again with the next change of any interface.
-func (h *Hooks) syncLink(l netlink.Link) {
+func (h *Hooks) syncLink(l netlink.Link, address netip.Addr) {
 	attrs := l.Attrs()
 	have := h.hooked[attrs.Index]
 	if have == nil {
@@ -181,6 +186,7 @@ func (h *Hooks) syncLink(l netlink.Link) {
 	have.status.Name, have.status.Index, have.status.MTU = attrs.Name, attrs.Index, attrs.MTU
 	have.status.Egress = have.attachment.egress != nil
 	device := deviceOf(l, have.attachment)
+	device.Address = address
 	if device == have.device {
 		return
 	}
@@ -277,6 +283,22 @@ func deviceOf(l netlink.Link, a attachment) maps.Device {
 		copy(d.MAC[:], attrs.HardwareAddr)
 	}
 	return d
+}
+
+// addressesByLink returns the first IPv4 address of each interface that has one.
+func addressesByLink() (map[int]netip.Addr, error) {
+	all, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	first := map[int]netip.Addr{}
+	for _, a := range all {
+		address, ok := netip.AddrFromSlice(a.IP.To4())
+		if _, known := first[a.LinkIndex]; ok && !known {
+			first[a.LinkIndex] = address
+		}
+	}
+	return first, nil
 }
 
 // Interfaces returns all interfaces by index.

@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 	"sync"
@@ -198,7 +199,7 @@ func TestAttachAndClose(t *testing.T) {
 				expectEgress(t, "eth1", 0, 0)
 			}
 			l := nstest.MustLink(t, "eth1").Attrs()
-			want := maps.Device{MTU: 1500, MAC: [6]byte(l.HardwareAddr), TransmitsXDP: tt.xdp, RedirectOnly: true, SeesEgress: sees}
+			want := maps.Device{MTU: 1500, MAC: [6]byte(l.HardwareAddr), Address: netip.MustParseAddr("192.0.2.1"), TransmitsXDP: tt.xdp, RedirectOnly: true, SeesEgress: sees}
 			if got, _ := s.devices.at(l.Index); got != want {
 				t.Errorf("device %+v, want %+v", got, want)
 			}
@@ -233,6 +234,16 @@ func TestInterfacesAreFollowed(t *testing.T) {
 	nstest.Eventually(t, func() string {
 		if got, _ := s.devices.at(eth2.Attrs().Index); got.MTU != 1400 {
 			return fmt.Sprintf("device has MTU %d, want 1400", got.MTU)
+		}
+		return ""
+	})
+
+	address, err := netlink.ParseAddr("198.51.100.7/24")
+	must(t, err)
+	must(t, netlink.AddrAdd(eth2, address))
+	nstest.Eventually(t, func() string {
+		if got, _ := s.devices.at(eth2.Attrs().Index); got.Address != netip.MustParseAddr("198.51.100.7") {
+			return fmt.Sprintf("device has address %s, want 198.51.100.7", got.Address)
 		}
 		return ""
 	})

@@ -26,6 +26,8 @@ func (m *Maps) Counters() (v1.Counters, error) {
 			total.Forwarded = sum
 		case c == bpf.CounterPassed:
 			total.Passed = sum
+		case c == bpf.CounterAnswered:
+			total.Answered = sum
 		case c.IsDrop():
 			total.Drops = append(total.Drops, v1.Drop{Reason: c.String(), Count: sum})
 		}

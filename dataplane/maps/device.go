@@ -2,6 +2,7 @@ package maps
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/weir-lb/weir/bpf"
 )
@@ -13,6 +14,9 @@ type Device struct {
 	// MAC is all zero for an interface without one; the programs then take
 	// frames to any address.
 	MAC [6]byte
+	// Address is its first IPv4 address, from which ICMP errors come that leave by
+	// it. Zero for an interface without one.
+	Address netip.Addr
 	// TransmitsXDP says that frames which XDP sends to it arrive.
 	TransmitsXDP bool
 	// RedirectOnly says that XDP_TX does not wake the other end, as on veth:
@@ -25,6 +29,9 @@ type Device struct {
 // PutDevice writes an interface by its index.
 func (m *Maps) PutDevice(index int, d Device) error {
 	out := bpf.Device{Mtu: uint32(d.MTU), Mac: d.MAC}
+	if d.Address.Is4() {
+		out.Addr = bpf.Addr(d.Address)
+	}
 	if d.TransmitsXDP {
 		out.Flags |= bpf.DeviceXDPTx
 	}

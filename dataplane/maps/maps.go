@@ -19,6 +19,7 @@ import (
 // written whole, but PutSlots is not one write.
 type Maps struct {
 	vips, services, slots, backends *ebpf.Map
+	backendAddrs                    *ebpf.Map
 	devices, counters, config       *ebpf.Map
 	flows, flowsNew                 *ebpf.Map
 }
@@ -34,7 +35,8 @@ func New(loaded map[string]*ebpf.Map) (*Maps, error) {
 	return &Maps{
 		vips: loaded[bpf.MapVIPs], services: loaded[bpf.MapServices],
 		slots: loaded[bpf.MapSlots], backends: loaded[bpf.MapBackends],
-		devices: loaded[bpf.MapDevices], counters: loaded[bpf.MapCounters], config: loaded[bpf.MapConfig],
+		backendAddrs: loaded[bpf.MapBackendAddrs],
+		devices:      loaded[bpf.MapDevices], counters: loaded[bpf.MapCounters], config: loaded[bpf.MapConfig],
 		flows: loaded[bpf.MapFlows], flowsNew: loaded[bpf.MapFlowsNew],
 	}, nil
 }
@@ -83,12 +85,50 @@ func (m *Maps) DeleteService(f v1.Frontend) error {
 	return nil
 }
 
-// PutBackend writes a backend. The zero Backend clears the element.
+// PutBackend writes a backend. The zero Backend clears the element. Only one
+// goroutine may write backends: their addresses are counted.
 func (m *Maps) PutBackend(id uint32, b plan.Backend) error {
-	if err := m.backends.Put(id, backendOut(b)); err != nil {
+	if err := m.putBackend(id, backendOut(b)); err != nil {
 		return fmt.Errorf("write backend %d %s: %w", id, b.Address, err)
 	}
 	return nil
+}
+
+// putBackend counts the new address before it writes and lets go of the old one
+// after: when it is cut short a count is too high, and what comes from that
+// address goes without a refusal. Too low, a refusal might close a backend's
+// socket.
+func (m *Maps) putBackend(id uint32, b bpf.Backend) error {
+	var old bpf.Backend
+	if err := m.backends.Lookup(id, &old); err != nil {
+		return err
+	}
+	if b.Addr == old.Addr {
+		return m.backends.Put(id, b)
+	}
+	if err := m.countAddress(b.Addr, 1); err != nil {
+		return err
+	}
+	if err := m.backends.Put(id, b); err != nil {
+		return errors.Join(err, m.countAddress(b.Addr, -1))
+	}
+	return m.countAddress(old.Addr, -1)
+}
+
+// countAddress changes how many backends have an address; 0 is none.
+func (m *Maps) countAddress(address uint32, by int) error {
+	if address == 0 {
+		return nil
+	}
+	var n uint32
+	if err := m.backendAddrs.Lookup(address, &n); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("count address %s: %w", bpf.AddrFrom(address), err)
+	}
+	left := int(n) + by
+	if left <= 0 {
+		return remove(m.backendAddrs, address)
+	}
+	return m.backendAddrs.Put(address, uint32(left))
 }
 
 // PutSlots writes ids from offset on, in one system call where the kernel

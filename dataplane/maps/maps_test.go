@@ -2,6 +2,7 @@ package maps
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -108,6 +109,29 @@ func TestObserveReturnsWhatWasWritten(t *testing.T) {
 	}
 }
 
+// An address is a backend's for as long as one backend has it.
+func TestBackendAddressesAreCounted(t *testing.T) {
+	maps, loaded := mustMaps(t)
+	other := netip.AddrPortFrom(node, 8080)
+	for _, step := range []struct {
+		id        uint32
+		address   netip.AddrPort
+		pod, node uint32
+	}{
+		{1, pod, 1, 0}, {1, pod, 1, 0}, {2, pod, 2, 0}, {3, other, 2, 1}, {2, other, 1, 2},
+		{1, netip.AddrPort{}, 0, 2}, {1, netip.AddrPort{}, 0, 2}, {2, netip.AddrPort{}, 0, 1}, {3, netip.AddrPort{}, 0, 0},
+	} {
+		must(t, maps.PutBackend(step.id, plan.Backend{Address: step.address}))
+		for address, want := range map[netip.Addr]uint32{pod.Addr(): step.pod, node: step.node} {
+			var got uint32
+			err := loaded[bpf.MapBackendAddrs].Lookup(bpf.Addr(address), &got)
+			if got != want || (want == 0) != errors.Is(err, ebpf.ErrKeyNotExist) {
+				t.Errorf("after backend %d became %s, %s is counted %d (%v), want %d", step.id, step.address, address, got, err, want)
+			}
+		}
+	}
+}
+
 func TestSlotsAreBounded(t *testing.T) {
 	maps, _ := mustMaps(t)
 	size := maps.Limits().Slots
@@ -132,17 +156,18 @@ func TestCountersAddUpCPUsAndHooks(t *testing.T) {
 	each(bpf.CounterForwarded, bpf.HookXDP, 6)
 	each(bpf.CounterPassed, bpf.HookXDP, 4)
 	each(bpf.DropNoFlow, bpf.HookTC, 4)
+	each(bpf.CounterAnswered, bpf.HookTC, 3)
 	got, err := maps.Counters()
 	must(t, err)
 	n := uint64(cpus)
-	if got.In != 14*n || got.Forwarded != 6*n || got.Passed != 4*n {
-		t.Errorf("got %+v, want multiples of %d CPUs: in 14, forwarded 6, passed 4", got, n)
+	if got.In != 14*n || got.Forwarded != 6*n || got.Passed != 4*n || got.Answered != 3*n {
+		t.Errorf("got %+v, want multiples of %d CPUs: in 14, forwarded 6, passed 4, answered 3", got, n)
 	}
 	seen := map[string]uint64{}
 	for _, d := range got.Drops {
 		seen[d.Reason] = d.Count
 	}
-	if seen["no_flow"] != 4*n || len(seen) != len(bpf.Counters())-3 {
+	if seen["no_flow"] != 4*n || len(seen) != len(bpf.Counters())-4 {
 		t.Errorf("drops %v, want no_flow %d and every other reason at 0", seen, 4*n)
 	}
 }
