@@ -22,6 +22,10 @@ type Dataplane interface {
 	// BackendsChanged receives when backends may have become active or have
 	// ceased to be: Apply tells their states.
 	BackendsChanged() <-chan struct{}
+	// FlowTable is how full the table of established flows was lately.
+	FlowTable() v1.FlowTable
+	// Conditions are what is not as it should be with the dataplane as a whole.
+	Conditions() []v1.Condition
 	// Run follows neighbours and interfaces and sweeps flows until ctx ends.
 	Run(ctx context.Context) error
 	Close() error

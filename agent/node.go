@@ -88,6 +88,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.loop(ctx) })
+	group.Go(func() error { return n.watch(ctx) })
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():

@@ -32,15 +32,20 @@ func (n *Node) Observed(ctx context.Context) v1.ObservedState {
 	o.Interfaces = []v1.Interface{}
 	if n.opts.Dataplane != nil {
 		o.Interfaces = append(o.Interfaces, n.opts.Dataplane.Interfaces()...)
+		table := n.opts.Dataplane.FlowTable()
+		o.FlowTable = &table
 	}
 	return o
 }
 
 // conditions are those of the node as a whole.
 func (n *Node) conditions() []v1.Condition {
-	all := n.desired().Conditions
+	all := slices.Clone(n.desired().Conditions)
+	if n.opts.Dataplane != nil {
+		all = append(all, n.opts.Dataplane.Conditions()...)
+	}
 	if failure := n.saver.problem(); failure != "" {
-		all = append(slices.Clone(all), v1.Condition{
+		all = append(all, v1.Condition{
 			Type: v1.ConditionPersisted, Reason: ReasonNotSaved,
 			Message: failure + "; a restart would forget the newest changes: make room, or mend --state-dir",
 		})
@@ -93,7 +98,10 @@ func (n *Node) Counters(ctx context.Context) (v1.Counters, error) {
 	if n.opts.Dataplane == nil {
 		return v1.Counters{Drops: []v1.Drop{}}, nil
 	}
-	return n.opts.Dataplane.Counters(ctx)
+	counters, err := n.opts.Dataplane.Counters(ctx)
+	table := n.opts.Dataplane.FlowTable()
+	counters.FlowTable = &table
+	return counters, err
 }
 
 // BGP returns the speaker's status, nil where BGP is off or not configured.

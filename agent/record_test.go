@@ -20,6 +20,7 @@ type recorder struct {
 	block    chan struct{}
 	refuse   map[uint16]bool // ports that cannot be programmed
 	services []v1.ServiceStatus
+	wrong    []v1.Condition
 	stopped  error // what Run returns at once, if not nil
 	changed  chan struct{}
 	dead     map[uint16]bool // ports of services whose only backend is down
@@ -76,6 +77,10 @@ func (r *recorder) Counters(context.Context) (v1.Counters, error) {
 }
 
 func (r *recorder) BackendsChanged() <-chan struct{} { return r.changed }
+
+func (r *recorder) FlowTable() v1.FlowTable { return v1.FlowTable{Entries: 5, Capacity: 4096} }
+
+func (r *recorder) Conditions() []v1.Condition { return r.wrong }
 
 func (r *recorder) Interfaces() []v1.Interface { return []v1.Interface{{Name: "eth0", Hook: "tc"}} }
 

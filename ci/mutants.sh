@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source ci/lib/say.sh
 
 # Races, random packets and what takes long are for finding, not for these.
-skip='^Test(Race.*|Random.*|Addresses|FullTable|LastSeen)$'
+skip='^Test(Race.*|Random.*|FloodThat.*|Addresses|FullTable|LastSeen)$'
 bpf2go=$PWD/build/tools/bpf2go
 
 # made_of: a digest of all that every mutant is made of.

@@ -56,6 +56,9 @@ type Dataplane struct {
 	health *health.Monitor
 	// uplinks is nil without Options.EgressHooks.
 	uplinks *uplink.Keeper
+	fill    flow.Fill
+	// forget has an element when flows of backends that are gone must go.
+	forget chan struct{}
 	// nodeAddresses is desired.NodeAddresses, for probes: they cannot wait
 	// for mu, which an Apply holds for as long as it takes.
 	nodeAddresses atomic.Pointer[map[netip.Addr]netip.Addr]
@@ -77,6 +80,8 @@ type Dataplane struct {
 	told bool
 	// outcome of each desired service, in the same order.
 	outcome []outcome
+	// gone are the backends whose flows forget was asked to remove last.
+	gone map[uint32]bool
 	// scan is what the last sweep saw.
 	scan plan.Scan
 	// again says that a write failed, waiting that a service had no room.
@@ -93,7 +98,7 @@ func New(o Options) (*Dataplane, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dataplane{state: plan.NewState(), changed: make(chan struct{}, 1)}
+	d := &Dataplane{state: plan.NewState(), changed: make(chan struct{}, 1), forget: make(chan struct{}, 1)}
 	d.health = health.New(&health.Network{Taken: d.taken}, o.Health)
 	if err := d.open(o, choice); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -140,6 +145,12 @@ func (d *Dataplane) open(o Options, choice hook.Choice) error {
 	d.uplinks, err = uplink.New(d.hooks.SeesEgress)
 	return err
 }
+
+// FlowTable returns how full the table of established flows was at the last sweep.
+func (d *Dataplane) FlowTable() v1.FlowTable { return d.fill.Table() }
+
+// Conditions returns what is not as it should be with the dataplane as a whole.
+func (d *Dataplane) Conditions() []v1.Condition { return d.fill.Conditions() }
 
 // Interfaces returns all interfaces of the node and what is attached to them.
 func (d *Dataplane) Interfaces() []v1.Interface { return d.hooks.Interfaces() }

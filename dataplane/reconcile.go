@@ -69,6 +69,7 @@ func (d *Dataplane) reconcile() {
 		return
 	}
 	defer d.route()
+	defer d.noteGone()
 	for range attempts {
 		p := plan.Make(d.desired, d.state, d.scan, d.maps.Limits(), time.Now())
 		failed := apply.Run(p.Steps, d.maps, d.state, time.Now)

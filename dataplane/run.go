@@ -33,6 +33,7 @@ func (d *Dataplane) Run(ctx context.Context) error {
 		group.Go(func() error { return d.uplinks.Run(within) })
 	}
 	group.Go(func() error { return d.maintain(within) })
+	group.Go(func() error { return d.forgetting(within) })
 	err := group.Wait()
 	if ctx.Err() != nil {
 		return nil
@@ -108,21 +109,4 @@ func (d *Dataplane) retry() {
 	if d.again && !d.closed {
 		d.reconcile()
 	}
-}
-
-// sweep removes idle flows, then frees the ids that no flow names and tries
-// services again that had no room.
-func (d *Dataplane) sweep(ctx context.Context) error {
-	swept, err := d.flows.Sweep(ctx, time.Now())
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.scan = swept.Scan
-	if d.closed || !d.state.Resting() && !d.waiting {
-		return nil
-	}
-	d.reconcile()
-	return nil
 }

@@ -33,6 +33,10 @@ func (d dataplane) Flows(context.Context) ([]v1.Flow, error)             { retur
 func (d dataplane) Counters(context.Context) (v1.Counters, error) {
 	return v1.Counters{In: 1, Passed: 1, Drops: []v1.Drop{}}, d.unreadable
 }
+func (d dataplane) FlowTable() v1.FlowTable { return v1.FlowTable{} }
+
+func (d dataplane) Conditions() []v1.Condition { return nil }
+
 func (d dataplane) Interfaces() []v1.Interface { return nil }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -117,7 +121,7 @@ func TestAnswers(t *testing.T) {
 		{"services", "GET", "/v1/services", "", "", 200, `"owner":"controller","programmed":false,"conditions":[{"type":"Programmed"`, false},
 		{"backends", "GET", "/v1/backends", "", "", 200, `[]`, true},
 		{"flows", "GET", "/v1/flows", "", "", 200, `[]`, true},
-		{"drops", "GET", "/v1/drops", "", "", 200, `{"in":1,"forwarded":0,"passed":1,"answered":0,"drops":[]}`, true},
+		{"drops", "GET", "/v1/drops", "", "", 200, `{"in":1,"forwarded":0,"passed":1,"answered":0,"drops":[],"flowTable":{"entries":0,"capacity":0}}`, true},
 		{"no bgp", "GET", "/v1/bgp", "", "", 200, `null`, true},
 		{"version", "GET", "/v1/version", "", "", 200, `{"node":"master1","version":"v0","mode":"lb","go":"go`, false},
 		{"health", "GET", "/healthz", "", "", 200, `{"status":"ok"}`, true},

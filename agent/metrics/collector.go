@@ -17,7 +17,7 @@ type collector struct{ node Source }
 // Describe lists what Collect may send.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		buildInfo, packets, drops, answers, services, flows, backends, backendUp, peerUp, routes, advertisements, ownerLag, hooks, problems,
+		buildInfo, packets, drops, answers, services, flows, backends, backendUp, flowEntries, flowCapacity, peerUp, routes, advertisements, ownerLag, hooks, problems,
 	} {
 		ch <- d
 	}
@@ -143,6 +143,10 @@ func (s sink) bgp(b *v1.BGPStatus) {
 func (s sink) node(o v1.ObservedState) {
 	for _, owner := range o.Owners {
 		s.gauge(ownerLag, float64(lagOf(owner)), owner.Owner)
+	}
+	if o.FlowTable != nil {
+		s.gauge(flowEntries, float64(o.FlowTable.Entries))
+		s.gauge(flowCapacity, float64(o.FlowTable.Capacity))
 	}
 	names := map[string]bool{}
 	for _, i := range o.Interfaces {

@@ -64,6 +64,9 @@ var (
 	backends  = desc("weir_service_backends", "Backends of the service: active, inactive (a probe failed), or unreachable.", "service", "frontend", "state")
 	backendUp = desc("weir_backend_up", "1 while the backend may get new flows, of services that ask for health probes.", "service", "frontend", "backend")
 
+	flowEntries  = desc("weir_flow_table_entries", "Entries of established flows, two a connection, at the last sweep.")
+	flowCapacity = desc("weir_flow_table_capacity", "Entries that the table of established flows has room for.")
+
 	peerUp         = desc("weir_bgp_peer_up", "1 while the BGP session is established.", "peer", "asn", "role")
 	routes         = desc("weir_bgp_installed_routes", "Learned routes that stand in the kernel.")
 	advertisements = desc("weir_bgp_advertisements", "Prefixes that this node originates.")

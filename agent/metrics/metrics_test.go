@@ -65,6 +65,7 @@ func whole() *node {
 				},
 				Routes: make([]v1.Route, 2), Advertisements: make([]v1.Advertisement, 1),
 			},
+			FlowTable: &v1.FlowTable{Entries: 9, Capacity: 4096},
 			Conditions: []v1.Condition{
 				{Type: v1.ConditionPersisted, Reason: "NotSaved"}, {Type: v1.ConditionAccepted, Status: true, Reason: "Good"},
 			},
@@ -94,6 +95,12 @@ weir_build_info{go_version="go1",mode="lb",version="v1"} 1
 # TYPE weir_dropped_packets_total counter
 weir_dropped_packets_total{reason="no_flow"} 4
 weir_dropped_packets_total{reason="ttl"} 1
+# HELP weir_flow_table_capacity Entries that the table of established flows has room for.
+# TYPE weir_flow_table_capacity gauge
+weir_flow_table_capacity 4096
+# HELP weir_flow_table_entries Entries of established flows, two a connection, at the last sweep.
+# TYPE weir_flow_table_entries gauge
+weir_flow_table_entries 9
 # HELP weir_flows Flow entries that name a backend of the service, two a connection.
 # TYPE weir_flows gauge
 weir_flows{frontend="123.123.123.1:55002/tcp",service="default/a"} 7

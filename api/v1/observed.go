@@ -14,8 +14,19 @@ type ObservedState struct {
 	Owners     []OwnerStatus   `json:"owners"`
 	Services   []ServiceStatus `json:"services"`
 	Interfaces []Interface     `json:"interfaces"`
-	BGP        *BGPStatus      `json:"bgp,omitempty"`
-	Conditions []Condition     `json:"conditions,omitempty"`
+	// FlowTable is absent on a peer.
+	FlowTable  *FlowTable  `json:"flowTable,omitempty"`
+	BGP        *BGPStatus  `json:"bgp,omitempty"`
+	Conditions []Condition `json:"conditions,omitempty"`
+}
+
+// FlowTable is the room for established flows as it was at the last sweep,
+// at most some ten seconds ago.
+type FlowTable struct {
+	// Entries in use, two a connection.
+	Entries uint32 `json:"entries"`
+	// Capacity is --max-flows; zero before the first sweep.
+	Capacity uint32 `json:"capacity"`
 }
 
 // OwnerStatus says how far an owner's state has come.
@@ -127,6 +138,8 @@ type Counters struct {
 	Passed    uint64 `json:"passed"`
 	Answered  uint64 `json:"answered"`
 	Drops     []Drop `json:"drops"`
+	// FlowTable is absent on a peer.
+	FlowTable *FlowTable `json:"flowTable,omitempty"`
 }
 
 // BGPStatus is the speaker as it stands: GET /v1/bgp.
@@ -196,6 +209,8 @@ const (
 	ConditionNodeTraffic = "NodeTraffic"
 	// ConditionEstablished is of BGP sessions.
 	ConditionEstablished = "Established"
+	// ConditionFlowSpace: established flows have room to grow.
+	ConditionFlowSpace = "FlowSpace"
 	// ConditionPersisted: what the node shall do survives its restart.
 	ConditionPersisted = "Persisted"
 )

@@ -146,8 +146,12 @@ type Service struct {
 	Probe ProbeSpec `json:"probe,omitzero"`
 	// Withdraw allows that the address is not announced while no service on
 	// it has a live backend. All services that share an address must allow it.
-	Withdraw bool      `json:"withdraw,omitempty"`
-	Backends []Backend `json:"backends,omitempty"`
+	Withdraw bool `json:"withdraw,omitempty"`
+	// IdleTimeout in seconds is how long an established flow may be silent in
+	// both directions before it is forgotten. Optional; zero means what the
+	// protocol has: TCP 7440, UDP 300, SCTP 210. At most MaxIdleTimeout.
+	IdleTimeout uint32    `json:"idleTimeout,omitempty"`
+	Backends    []Backend `json:"backends,omitempty"`
 }
 
 // Backend is one endpoint of a service: a NodePort of a node or a pod.
@@ -162,6 +166,9 @@ type Backend struct {
 	// the source. Optional.
 	LB bool `json:"lb,omitempty"`
 }
+
+// MaxIdleTimeout bounds Service.IdleTimeout, in seconds: a day, as LoxiLB's.
+const MaxIdleTimeout = 24 * 60 * 60
 
 // MaxWeight bounds Backend.Weight so that a slot table stays small.
 const MaxWeight = 100

@@ -42,6 +42,9 @@ func ValidateService(s Service) error {
 		err.Path = "probe." + err.Path
 		return err
 	}
+	if s.IdleTimeout > MaxIdleTimeout {
+		return &FieldError{"idleTimeout", fmt.Sprintf("%d s, at most %d", s.IdleTimeout, MaxIdleTimeout)}
+	}
 	if len(s.Backends) > MaxBackends {
 		return &FieldError{"backends", fmt.Sprintf("%d backends, at most %d", len(s.Backends), MaxBackends)}
 	}

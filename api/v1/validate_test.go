@@ -65,6 +65,7 @@ func TestValidateService(t *testing.T) {
 		{"backend port 0", func(s *Service) { s.Backends[1].Port = 0 }, "backends[1].port", "0 is no port"},
 		{"too heavy", func(s *Service) { s.Backends[1].Weight = MaxWeight + 1 }, "backends[1].weight", "101 is over 100"},
 		{"one backend twice", func(s *Service) { s.Backends[1] = s.Backends[0] }, "backends[1]", "198.51.100.1:8080 is backends[0] already"},
+		{"a time-out of more than a day", func(s *Service) { s.IdleTimeout = MaxIdleTimeout + 1 }, "idleTimeout", "86401 s, at most 86400"},
 		{"too many backends", func(s *Service) { s.Backends = make([]Backend, MaxBackends+1) }, "backends", "1025 backends, at most 1024"},
 	}
 	for _, r := range rows {

@@ -260,22 +260,23 @@ func carriesTwice(p pkt, flow bpf.Flow) bool {
 	return sum&0xffff+sum>>16 > 0xffff
 }
 
-// connect opens a connection of client:port to vip:80.
-func (w *world) connect(t *testing.T, hook bpf.Hook, port int) {
+// connect opens a connection of client:port to vip:80 and returns its source port
+// towards the backend.
+func (w *world) connect(t *testing.T, hook bpf.Hook, port int) int {
 	t.Helper()
 	client := fmt.Sprintf("client:%d", port)
-	for _, step := range []struct {
-		from   string
-		packet pkt
-	}{
-		{"", tcpPacket(client, "vip:80", syn)},
-		{"server0", tcpPacket("b1:8080", fmt.Sprintf("vip:%d", port), syn|ack)},
-		{"", tcpPacket(client, "vip:80", ack)},
-	} {
-		if w.send(t, hook, step.from, step.packet) == nil {
-			t.Fatalf("connect from port %d: flags %#x were not sent", port, step.packet.flags)
-		}
+	out := w.send(t, hook, "", tcpPacket(client, "vip:80", syn))
+	if out == nil {
+		t.Fatalf("connect from port %d: the SYN was not sent", port)
 	}
+	source := int(binary.BigEndian.Uint16(out[34:]))
+	if w.send(t, hook, "server0", tcpPacket("b1:8080", fmt.Sprintf("vip:%d", source), syn|ack)) == nil {
+		t.Fatalf("connect from port %d: the answer was not sent", port)
+	}
+	if w.send(t, hook, "", tcpPacket(client, "vip:80", ack)) == nil {
+		t.Fatalf("connect from port %d: the acknowledgement was not sent", port)
+	}
+	return source
 }
 
 // Flows that leave the same way share a slot of nexthops.

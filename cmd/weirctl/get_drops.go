@@ -17,15 +17,17 @@ func getDrops(o *options) *cobra.Command {
 		Short:   "Packets by what became of them, drops by reason",
 		Long: "Packets by what became of them, drops by reason. Every packet that came in is\n" +
 			"forwarded, passed to the kernel or dropped under one reason; the last line\n" +
-			"says so. \"answered\" says how many of the dropped ones were answered, by RST,\n" +
-			"ABORT or an ICMP error. Reasons that never occurred are shown with -o wide.",
+			"says so, and how full the table of established flows is: a new flow that finds\n" +
+			"no room is dropped as flows_full. \"answered\" says how many of the dropped ones\n" +
+			"were answered, by RST, ABORT or an ICMP error. Reasons that never occurred are\n" +
+			"shown with -o wide.",
 	}, o.node, func(ctx context.Context, c *client.Client) (v1.Counters, error) {
 		return c.Counters(ctx)
 	}, func(cmd *cobra.Command, counters v1.Counters, wide bool) error {
 		if err := dropsTable(counters, wide).write(cmd.OutOrStdout()); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), audit(counters))
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), audit(counters)+fill(counters.FlowTable))
 		return err
 	})
 }
@@ -44,6 +46,14 @@ func dropsTable(c v1.Counters, wide bool) *table {
 		t.add("answered", "", number(c.Answered))
 	}
 	return t
+}
+
+// fill tells how near drops as flows_full are, on a line of its own.
+func fill(t *v1.FlowTable) string {
+	if t == nil || t.Capacity == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\nflow table: %d of %d entries in use (%d %%)", t.Entries, t.Capacity, uint64(t.Entries)*100/uint64(t.Capacity))
 }
 
 // audit checks that no packet is lost without a reason. Counters of a node at

@@ -67,7 +67,7 @@ func lbTable(services []v1.ServiceStatus) *table {
 func lbWide(services []v1.ServiceStatus) *table {
 	t := &table{columns: []column{
 		{title: "EXTERNAL IP"}, {title: "PORT"}, {title: "PROTOCOL"}, {title: "NAME"}, {title: "BLOCK", right: true},
-		{title: "SELECT"}, {title: "MODE"}, {title: "MONITOR"}, {title: "ENDPOINT"}, {title: "EPORT"},
+		{title: "SELECT"}, {title: "MODE"}, {title: "TIMEOUT", right: true}, {title: "MONITOR"}, {title: "ENDPOINT"}, {title: "EPORT"},
 		{title: "WEIGHT", right: true}, {title: "STATE"},
 		{title: "FLOWS", right: true}, {title: "PACKETS", right: true}, {title: "BYTES", right: true},
 	}}
@@ -76,7 +76,7 @@ func lbWide(services []v1.ServiceStatus) *table {
 			continue
 		}
 		head := []string{s.VIP.String(), number(s.Port), string(s.Protocol), s.Name, number(s.Block),
-			algorithm(s.Service), string(s.Mode), onOff(s.Monitor)}
+			algorithm(s.Service), string(s.Mode), idleTimeout(s.Service), onOff(s.Monitor)}
 		if len(s.BackendStates) == 0 {
 			t.add(append(head, "-", "-", "-", "-", "-", "-", "-")...)
 		}
@@ -94,6 +94,14 @@ func algorithm(s v1.Service) string {
 		return string(v1.RoundRobin)
 	}
 	return string(s.Algorithm)
+}
+
+// idleTimeout is "-" where the service leaves it to the protocol.
+func idleTimeout(s v1.Service) string {
+	if s.IdleTimeout == 0 {
+		return "-"
+	}
+	return number(s.IdleTimeout)
 }
 
 func onOff(on bool) string {

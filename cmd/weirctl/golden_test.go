@@ -77,6 +77,7 @@ func article() map[string]any {
 		service("udp-lb1", 55003, v1.UDP, 30165, true),
 		service("sctp-lb1", 55004, v1.SCTP, 31402, true),
 	}
+	services[0].IdleTimeout = 1800
 	refused := service("bad", 55005, v1.TCP, 1, false)
 	refused.Programmed, refused.BackendStates = false, nil
 	refused.Conditions = []v1.Condition{{Type: v1.ConditionAccepted, Reason: "Invalid", Message: `services[3].mode: unknown mode "x"`}}
@@ -103,7 +104,8 @@ func traffic() map[string]any {
 			{Protocol: v1.TCP, Source: client, Destination: vip, NewSource: snat, NewDestination: pod, Direction: "forward",
 				State: "established", Service: "default/nginx-lb1", Packets: 6, Bytes: 400, IdleTime: 1500 * time.Millisecond},
 		},
-		"/v1/drops": v1.Counters{In: 100, Forwarded: 90, Passed: 7, Answered: 2, Drops: []v1.Drop{{Reason: "no_flow", Count: 3}, {Reason: "ttl_expired"}}},
+		"/v1/drops": v1.Counters{In: 100, Forwarded: 90, Passed: 7, Answered: 2, Drops: []v1.Drop{{Reason: "no_flow", Count: 3}, {Reason: "ttl_expired"}},
+			FlowTable: &v1.FlowTable{Entries: 800000, Capacity: 1048576}},
 	}
 }
 

@@ -3,7 +3,9 @@ package decide
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
@@ -32,6 +34,8 @@ type settings struct {
 	podNetwork bool
 	pool       string
 	staticIP   string
+	// idleTimeout in seconds, zero for that of the protocol.
+	idleTimeout uint32
 	// ignored are annotations that change nothing here, as they are written.
 	ignored []string
 }
@@ -77,6 +81,8 @@ func (s *settings) apply(key, name, value string) *refusal {
 		s.withdraw, bad = readYesNo(key, value)
 	case "usepodnetwork":
 		s.podNetwork, bad = readYesNo(key, value)
+	case "timeout":
+		s.idleTimeout, bad = readTimeout(key, value)
 	case "poolSelect":
 		s.pool = value
 	case "staticIP":
@@ -116,6 +122,20 @@ func readMode(key, value string) (v1.Mode, *refusal) {
 		return "", refuse(ReasonUnknownMode, "%s: mode %s is not served; use default, onearm or fullnat", key, value)
 	}
 	return "", refuse(ReasonUnknownMode, "%s: unknown mode %q; use default, onearm or fullnat", key, value)
+}
+
+// readTimeout reads seconds, as LoxiLB has them, or a duration with its unit.
+func readTimeout(key, value string) (uint32, *refusal) {
+	text := value
+	if _, err := strconv.ParseUint(value, 10, 64); err == nil {
+		text += "s"
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > v1.MaxIdleTimeout*time.Second || d%time.Second != 0 {
+		return 0, refuse(ReasonInvalidAnnotation, "%s: %q is no time-out; use whole seconds, 1 to %d, or a duration such as 30m",
+			key, value, v1.MaxIdleTimeout)
+	}
+	return uint32(d / time.Second), nil
 }
 
 func readYesNo(key, value string) (bool, *refusal) {

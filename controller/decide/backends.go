@@ -31,7 +31,8 @@ func resolve(services []*service, c *cluster) {
 			s.frontends = append(s.frontends, v1.Service{
 				Name:     frontendName(s, p),
 				Frontend: v1.Frontend{VIP: s.address, Port: p.Number, Protocol: p.Protocol},
-				Mode:     s.mode, Algorithm: v1.RoundRobin, Monitor: s.monitor, Probe: s.probe.spec, Withdraw: s.withdraw, Backends: backends,
+				Mode:     s.mode, Algorithm: v1.RoundRobin, Monitor: s.monitor, Probe: s.probe.spec, Withdraw: s.withdraw, IdleTimeout: s.idleTimeout,
+				Backends: backends,
 			})
 		}
 	}

@@ -157,6 +157,9 @@ func printFrontends(services []v1.Service) []string {
 		if s.Monitor {
 			probed = " probed"
 		}
+		if s.IdleTimeout > 0 {
+			probed += fmt.Sprintf(" idle %d s", s.IdleTimeout)
+		}
 		out = append(out, fmt.Sprintf("%s %s%s -> %s (%s)", s.Frontend, s.Mode, probed, strings.Join(backends, ", "), s.Name))
 	}
 	return out

@@ -63,7 +63,7 @@ func TestService(t *testing.T) {
 		{"liveness that is neither yes nor no", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/liveness", "maybe")), slices: onWorker1},
 			"Accepted=false/InvalidAnnotation " + refused, `"maybe" is neither yes nor no`, nil},
 		{"annotations without effect are named and cost nothing",
-			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "hash"), note("loxilb.io/timeout", "60")), slices: onWorker1},
+			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "hash"), note("loxilb.io/zoneselect", "60")), slices: onWorker1},
 			"Accepted=true/ValidWithIgnored Allocated=true/Assigned Reachable=true/EndpointsReady",
 			"", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
 		{"round robin is what there is, so asking for it is no warning",
@@ -78,6 +78,19 @@ func TestService(t *testing.T) {
 			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/usepodnetwork", "yes")),
 				slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.1.5@master2", "10.42.2.5@worker1")}},
 			good, "", []string{"10.0.0.1:80/tcp default -> 10.42.1.5:8080 lb, 10.42.2.5:8080 (default/a)"}},
+
+		{"a time-out in seconds, as LoxiLB has it", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/timeout", "1800")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default idle 1800 s -> 192.168.80.101:30080 (default/a)"}},
+		{"a time-out with its unit", world{service: lb("a", ports("80:30080/TCP"), note("weir-lb.io/timeout", "24h")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default idle 86400 s -> 192.168.80.101:30080 (default/a)"}},
+		{"a time-out that is none", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/timeout", "soon")), slices: onWorker1},
+			"Accepted=false/InvalidAnnotation " + refused, `loxilb.io/timeout: "soon" is no time-out; use whole seconds, 1 to 86400, or a duration such as 30m`, nil},
+		{"a time-out of nothing", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/timeout", "0")), slices: onWorker1},
+			"Accepted=false/InvalidAnnotation " + refused, `"0" is no time-out`, nil},
+		{"a time-out of more than a day", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/timeout", "86401")), slices: onWorker1},
+			"Accepted=false/InvalidAnnotation " + refused, `"86401" is no time-out`, nil},
+		{"a time-out of half a second", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/timeout", "1500ms")), slices: onWorker1},
+			"Accepted=false/InvalidAnnotation " + refused, `"1500ms" is no time-out`, nil},
 
 		// Ports.
 		{"several ports, one with two protocols",

@@ -132,7 +132,7 @@ func TestSweep(t *testing.T) {
 			m := newMemory()
 			m.connection(tt.table, tt.protocol, tt.state, tt.forward, tt.reply)
 			started := time.Unix(1, 0)
-			swept, err := New(m, ticks{}, 64).Sweep(t.Context(), started)
+			swept, err := New(m, ticks{}, 64).Sweep(t.Context(), started, Policy{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -149,6 +149,117 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// A service's own time-out replaces that of its established flows alone.
+func TestSweepGoesByTheServicesTimeout(t *testing.T) {
+	tests := []struct {
+		name  string
+		table maps.FlowTable
+		state uint8
+		own   time.Duration
+		idle  time.Duration
+		left  int
+	}{
+		{"a shorter one ends flows early", maps.Established, bpf.FlowEstablished, 10 * time.Second, 11 * time.Second, 0},
+		{"and not before", maps.Established, bpf.FlowEstablished, 10 * time.Second, 9 * time.Second, 2},
+		{"a longer one keeps flows", maps.Established, bpf.FlowEstablished, 24 * time.Hour, 23 * time.Hour, 2},
+		{"closed flows have their own", maps.Established, bpf.FlowClosing, 24 * time.Hour, 61 * time.Second, 0},
+		{"so have half-open ones", maps.HalfOpen, bpf.FlowHalfOpen, 24 * time.Hour, 31 * time.Second, 0},
+		{"and what a promoted flow has left", maps.HalfOpen, bpf.FlowEstablished, 24 * time.Hour, 11 * time.Second, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMemory()
+			m.connection(tt.table, v1.TCP, tt.state, tt.idle, tt.idle)
+			policy := Policy{IdleTimeouts: map[uint32]time.Duration{3: tt.own, 4: time.Second}}
+			if _, err := New(m, ticks{}, 64).Sweep(t.Context(), time.Unix(1, 0), policy); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(m.tables[tt.table]); got != tt.left {
+				t.Errorf("%d entries are left, want %d", got, tt.left)
+			}
+		})
+	}
+}
+
+// Somebody sets the clock: no flow gets older or younger by it.
+func TestSweepDoesNotAskTheWallClock(t *testing.T) {
+	m := newMemory()
+	m.connection(maps.Established, v1.UDP, bpf.FlowEstablished, 4*time.Minute, 4*time.Minute)
+	table := New(m, ticks{}, 64)
+	for _, started := range []time.Time{time.Unix(0, 0), time.Now().AddDate(50, 0, 0), time.Unix(1, 0)} {
+		swept, err := table.Sweep(t.Context(), started, Policy{})
+		if err != nil || swept.Removed != 0 || swept.Established != 2 {
+			t.Fatalf("clock at %v: %+v, %v; want both entries left", started, swept, err)
+		}
+	}
+}
+
+func TestUDPFlowsEndWithTheirBackend(t *testing.T) {
+	tests := []struct {
+		name        string
+		table       maps.FlowTable
+		protocol    v1.Protocol
+		state       uint8
+		gone        uint32
+		left, after string // what is left by Forget, and by the sweep after it
+	}{
+		{"UDP of a backend that is gone: answers still find the client", maps.Established, v1.UDP, bpf.FlowEstablished, 7, "reply 1", ""},
+		{"UDP nobody has answered: an answer does not bring it back", maps.HalfOpen, v1.UDP, bpf.FlowHalfOpen, 7, "reply 2", ""},
+		{"what a promoted flow has left", maps.HalfOpen, v1.UDP, bpf.FlowEstablished, 7, "reply 1", ""},
+		{"UDP of another backend", maps.Established, v1.UDP, bpf.FlowEstablished, 8, "forward 1 reply 1", "forward 1 reply 1"},
+		{"TCP ends by itself", maps.Established, v1.TCP, bpf.FlowEstablished, 7, "forward 1 reply 1", "forward 1 reply 1"},
+		{"SCTP too", maps.Established, v1.SCTP, bpf.FlowEstablished, 7, "forward 1 reply 1", "forward 1 reply 1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMemory()
+			key, pair := m.connection(tt.table, tt.protocol, tt.state, 2*time.Second, 2*time.Second)
+			left := func() string {
+				var words []string
+				for _, k := range []bpf.FlowKey{key, pair} {
+					if f, ok := m.tables[tt.table][k]; ok {
+						words = append(words, fmt.Sprint(maps.FlowIn(k, f).Direction, " ", f.State))
+					}
+				}
+				return strings.Join(words, " ")
+			}
+			table, policy := New(m, ticks{}, 64), Policy{Gone: map[uint32]bool{tt.gone: true}}
+			if _, err := table.Forget(t.Context(), policy); err != nil || left() != tt.left {
+				t.Errorf("forget left %q, %v; want %q", left(), err, tt.left)
+			}
+			if _, err := table.Sweep(t.Context(), time.Unix(1, 0), policy); err != nil || left() != tt.after {
+				t.Errorf("sweep left %q, %v; want %q", left(), err, tt.after)
+			}
+		})
+	}
+}
+
+// An answer that is under way when a sweep comes still finds its client.
+func TestSweepLeavesAnOrphanASecond(t *testing.T) {
+	m := newMemory()
+	m.connection(maps.Established, v1.UDP, bpf.FlowEstablished, 900*time.Millisecond, 900*time.Millisecond)
+	swept, err := New(m, ticks{}, 64).Sweep(t.Context(), time.Unix(1, 0), Policy{Gone: map[uint32]bool{7: true}})
+	if err != nil || swept.Removed != 0 {
+		t.Errorf("%+v, %v", swept, err)
+	}
+}
+
+// The rest of a flow in flows_new would bring it back if it went last.
+func TestForgetTakesTheRestInFlowsNewFirst(t *testing.T) {
+	m := newMemory()
+	key, _ := m.connection(maps.HalfOpen, v1.UDP, bpf.FlowEstablished, 0, 0)
+	m.connection(maps.Established, v1.UDP, bpf.FlowEstablished, 0, 0)
+	m.touch = func(bpf.FlowKey) {
+		_, rest := m.tables[maps.HalfOpen][key]
+		if _, there := m.tables[maps.Established][key]; rest && !there {
+			t.Error("the rest is there without its flow")
+		}
+	}
+	if n, err := New(m, ticks{}, 64).Forget(t.Context(), Policy{Gone: map[uint32]bool{7: true}}); err != nil || n != 2 {
+		t.Errorf("removed %d, %v; want the rest and the flow", n, err)
+	}
+}
+
 // Between listing and removal the key has become a fresh connection's.
 func TestSweepLooksAgain(t *testing.T) {
 	m := newMemory()
@@ -160,7 +271,7 @@ func TestSweepLooksAgain(t *testing.T) {
 			m.tables[maps.Established][k] = f
 		}
 	}
-	swept, err := New(m, ticks{}, 64).Sweep(t.Context(), time.Unix(1, 0))
+	swept, err := New(m, ticks{}, 64).Sweep(t.Context(), time.Unix(1, 0), Policy{})
 	if err != nil || swept.Removed != 0 || len(m.tables[maps.Established]) != 2 {
 		t.Errorf("removed %d, err %v, left %d", swept.Removed, err, len(m.tables[maps.Established]))
 	}
@@ -173,7 +284,7 @@ func TestSweepLeavesAnotherConnectionsPair(t *testing.T) {
 	other := m.tables[maps.Established][pair]
 	other.Dport, other.LastSeen, other.State = bpf.Port(50000), now, bpf.FlowEstablished
 	m.tables[maps.Established][pair] = other
-	if _, err := New(m, ticks{}, 64).Sweep(t.Context(), time.Unix(1, 0)); err != nil {
+	if _, err := New(m, ticks{}, 64).Sweep(t.Context(), time.Unix(1, 0), Policy{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := m.tables[maps.Established][pair]; !ok || len(m.tables[maps.Established]) != 1 {

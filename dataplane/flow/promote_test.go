@@ -18,7 +18,7 @@ func (m *memory) speak(k bpf.FlowKey) {
 
 func mustSweep(t *testing.T, table *Table) Swept {
 	t.Helper()
-	swept, err := table.Sweep(t.Context(), time.Unix(1, 0))
+	swept, err := table.Sweep(t.Context(), time.Unix(1, 0), Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}

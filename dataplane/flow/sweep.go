@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/bpf"
 	"github.com/weir-lb/weir/dataplane/maps"
 	"github.com/weir-lb/weir/dataplane/plan"
@@ -19,17 +18,20 @@ type Swept struct {
 	Removed int
 	// Promoted counts UDP flows without answers that moved to flows.
 	Promoted int
+	// Established counts the entries that are left in flows.
+	Established uint32
 }
 
-// Sweep removes idle connections, both directions of each, promotes UDP flows
-// by age, and returns what is named by flows on the way. now is when it starts, by the clock of
-// plan.Make.
+// Sweep removes connections that are over by policy, both directions of each,
+// promotes UDP flows by age, and returns what is named by flows on the way.
+// now is when it starts, by the clock of plan.Make; ages come from the kernel's
+// ticks, which no one can set.
 //
 // A packet that comes in the microseconds between the last look at an entry
 // and its removal finds no flow: a datagram makes a new one, a segment of TCP
 // is dropped and repeated. That needs a connection that wakes up after its
 // time-out to the very tick.
-func (t *Table) Sweep(ctx context.Context, now time.Time) (Swept, error) {
+func (t *Table) Sweep(ctx context.Context, now time.Time, policy Policy) (Swept, error) {
 	instant, err := t.clock.Now(ctx)
 	if err != nil {
 		return Swept{}, err
@@ -37,68 +39,78 @@ func (t *Table) Sweep(ctx context.Context, now time.Time) (Swept, error) {
 	swept := Swept{Scan: newScan(now)}
 	unanswered := newCandidates(t.maxFlows)
 	for _, table := range []maps.FlowTable{maps.HalfOpen, maps.Established} {
-		var aged []bpf.FlowKey
-		err := t.maps.EachFlow(table, func(k bpf.FlowKey, f bpf.Flow) {
+		entries := 0
+		over := func(k bpf.FlowKey, f bpf.Flow) bool { return policy.over(k, f, table, instant) }
+		removed, err := t.remove(ctx, table, over, func(k bpf.FlowKey, f bpf.Flow) {
+			entries++
 			note(swept.Scan, f)
 			unanswered.note(table, k, f)
-			if expired(k, f, table, instant) {
-				aged = append(aged, k)
-			}
 		})
+		swept.Removed += removed.connections
 		if err != nil {
 			return Swept{}, err
 		}
-		n, err := t.removeAged(ctx, table, aged, instant)
-		swept.Removed += n
-		if err != nil {
-			return Swept{}, err
-		}
+		swept.Established = uint32(max(0, entries-removed.entries)) // of the table that is swept last
 	}
 	swept.Promoted, err = t.promote(ctx, unanswered)
+	swept.Established += 2 * uint32(swept.Promoted)
 	return swept, err
 }
 
-func expired(k bpf.FlowKey, f bpf.Flow, table maps.FlowTable, now Instant) bool {
-	limit := timeout(v1.ProtocolFromNumber(k.Proto), f.State, table == maps.HalfOpen)
-	return now.Since(f.LastSeen) > limit
-}
+// removed counts connections, rests of such among them, and their entries.
+type removed struct{ connections, entries int }
 
-// removeAged removes those whose other direction is idle too.
-func (t *Table) removeAged(ctx context.Context, table maps.FlowTable, aged []bpf.FlowKey, now Instant) (int, error) {
-	removed := 0
-	for i, key := range aged {
+// remove walks over a table, shows every entry to see, and removes connections
+// both of whose directions are over.
+func (t *Table) remove(
+	ctx context.Context, table maps.FlowTable, over func(bpf.FlowKey, bpf.Flow) bool, see func(bpf.FlowKey, bpf.Flow),
+) (removed, error) {
+	var ended []bpf.FlowKey
+	err := t.maps.EachFlow(table, func(k bpf.FlowKey, f bpf.Flow) {
+		see(k, f)
+		if over(k, f) {
+			ended = append(ended, k)
+		}
+	})
+	var sum removed
+	if err != nil {
+		return sum, err
+	}
+	for i, key := range ended {
 		if i%flowsPerCheck == 0 && ctx.Err() != nil {
-			return removed, ctx.Err()
+			return sum, ctx.Err()
 		}
-		gone, err := t.removeIdle(table, key, now)
+		entries, err := t.removeOne(table, key, over)
 		if err != nil {
-			return removed, err
+			return sum, err
 		}
-		if gone {
-			removed++
+		if entries > 0 {
+			sum.connections++
+			sum.entries += entries
 		}
 	}
-	return removed, nil
+	return sum, nil
 }
 
 // flowsPerCheck is how many entries are handled between looks at the context.
 const flowsPerCheck = 1024
 
-// removeIdle looks at both directions again, because the entry may have
-// become another connection's since it was listed, and removes both.
-func (t *Table) removeIdle(table maps.FlowTable, key bpf.FlowKey, now Instant) (bool, error) {
+// removeOne looks at both directions again, because the entry may have become
+// another connection's since it was listed, and removes both. It returns how
+// many entries went.
+func (t *Table) removeOne(table maps.FlowTable, key bpf.FlowKey, over func(bpf.FlowKey, bpf.Flow) bool) (int, error) {
 	flow, ok, err := t.maps.Flow(table, key)
-	if err != nil || !ok || !expired(key, flow, table, now) {
-		return false, err
+	if err != nil || !ok || !over(key, flow) {
+		return 0, err
 	}
 	pairKey := maps.PairKey(key, flow)
 	pair, ok, err := t.maps.Flow(table, pairKey)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	paired := ok && maps.PairKey(pairKey, pair) == key
-	if paired && !expired(pairKey, pair, table, now) {
-		return false, nil
+	if paired && !over(pairKey, pair) {
+		return 0, nil
 	}
 	gone := []bpf.FlowKey{key}
 	switch {
@@ -110,8 +122,8 @@ func (t *Table) removeIdle(table maps.FlowTable, key bpf.FlowKey, now Instant) (
 	// The client's entry first: while it is there, so is its answers'.
 	for _, k := range gone {
 		if err := t.maps.DeleteFlow(table, k); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
-	return true, nil
+	return len(gone), nil
 }

@@ -8,17 +8,20 @@ import (
 )
 
 // Time-outs of idle connections. A connection is idle when neither direction
-// was seen.
+// was seen. v1.Service.IdleTimeout replaces those of established flows.
 const (
 	// tcpEstablished is the least that RFC 5382 (REQ-5) lets a NAT keep an
 	// idle connection; keepalives come every 2 hours by default.
 	tcpEstablished = 2*time.Hour + 4*time.Minute
 	// tcpClosing is TCP_TIMEWAIT_LEN of Linux: as long as an end answers to
 	// what is left of the connection. A new connection may take the entry
-	// over at once.
+	// over at once. RFC 5382 (REQ-5) asks a NAT for 4 minutes, and conntrack
+	// has 120 s, because a packet that finds nothing there may open a hole;
+	// here it is dropped.
 	tcpClosing = 60 * time.Second
 	// tcpHalfOpen sees four repeated SYNs (1, 3, 7, 15 s; RFC 6298). Later ones
-	// make a new flow. It bounds how long a SYN flood stays.
+	// make a new flow. It bounds how long a SYN flood stays; conntrack has 120
+	// and 60 s (nf_conntrack_tcp_timeout_syn_sent, _syn_recv).
 	tcpHalfOpen = 30 * time.Second
 
 	// udpEstablished is what RFC 4787 (REQ-5) recommends as the default.

@@ -14,6 +14,10 @@ import (
 	"github.com/weir-lb/weir/topo/probe"
 )
 
+// moved is how soon a UDP flow leaves an endpoint that has gone, counted from
+// when new flows do.
+const moved = 200 * time.Millisecond
+
 // follow is how soon new flows go where a changed manifest says.
 const follow = 2 * time.Second
 
@@ -57,6 +61,28 @@ var _ = Describe("Endpoints", Ordered, func() {
 		harness.Step("pod2's flows live, and nothing was lost meanwhile", func() {
 			standing.expect(ctx, "pod2")
 			traffic.expectNoneLost()
+		})
+	})
+
+	It("that are replaced get no datagram more, and the next one of a flow goes to who is there now", func(ctx SpecContext) {
+		standing := openOn(ctx, l, "pod2")
+		harness.Step("pod1 takes the place of pod2", func() {
+			traffic := startTraffic(ctx, l)
+			expectSpread(ctx, l, []string{"pod1"}, And(HaveLen(1), HaveKey("pod1")))
+			traffic.expectNoneLost()
+		})
+		harness.Step("within 200 ms the UDP flow is pod1's", func() {
+			Eventually(ctx, func(ctx context.Context) (string, error) {
+				a, err := standing[probe.UDP].Ask(ctx)
+				return a.Backend, err
+			}).WithTimeout(moved).WithPolling(10 * time.Millisecond).Should(Equal("pod1"))
+		})
+		harness.Step("connections stay where they were", func() {
+			delete(standing, probe.UDP)
+			standing.expect(ctx, "pod2")
+		})
+		harness.Step("pod2 is back alone", func() {
+			expectSpread(ctx, l, []string{"pod2"}, And(HaveLen(1), HaveKey("pod2")))
 		})
 	})
 
@@ -178,9 +204,9 @@ func (s sessions) expect(ctx context.Context, pod string) {
 // lost says which flows do not answer, or are not the pod's.
 func (s sessions) lost(ctx context.Context, pod string) string {
 	lost := ""
-	for _, p := range cluster.Protocols {
+	for p, session := range s {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		a, err := s[p].Ask(ctx)
+		a, err := session.Ask(ctx)
 		cancel()
 		if err != nil || a.Backend != pod {
 			lost += fmt.Sprintf("%s: answered by %q: %v\n", p, a.Backend, err)
