@@ -12,15 +12,16 @@ import (
 
 // Reasons of the conditions that the agent itself sets.
 const (
-	ReasonInvalid     = "Invalid"
-	ReasonDuplicate   = "Duplicate"
-	ReasonClaimed     = "ClaimedByOther"
-	ReasonPeerNode    = "PeerNode"
-	ReasonBGPDisabled = "BGPDisabled"
-	ReasonPending     = "Pending"
-	ReasonApplyFailed = "ApplyFailed"
-	ReasonUnreadable  = "Unreadable"
-	ReasonNotSaved    = "NotSaved"
+	ReasonInvalid       = "Invalid"
+	ReasonDuplicate     = "Duplicate"
+	ReasonClaimed       = "ClaimedByOther"
+	ReasonPeerNode      = "PeerNode"
+	ReasonBGPDisabled   = "BGPDisabled"
+	ReasonPending       = "Pending"
+	ReasonApplyFailed   = "ApplyFailed"
+	ReasonUnreadable    = "Unreadable"
+	ReasonNoLiveBackend = "NoLiveBackend"
+	ReasonNotSaved      = "NotSaved"
 )
 
 // Desired is the merge of all owners. It is shared: do not change it.

@@ -63,8 +63,12 @@ func (n *Node) Services(ctx context.Context) ([]v1.ServiceStatus, error) {
 			return []v1.ServiceStatus{}, err
 		}
 	}
-	p := n.snapshot()
-	return statuses(n.desired(), live, p.outcome, p.failure), nil
+	p, d := n.snapshot(), n.desired()
+	all := statuses(d, live, p.outcome, p.failure)
+	if n.opts.Speaker != nil && d.BGP != nil {
+		noteWithheld(all)
+	}
+	return all, nil
 }
 
 // Backends returns the backends of all services.

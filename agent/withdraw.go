@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -19,6 +20,29 @@ func withoutDead(services []v1.Service, outcome map[v1.Frontend]v1.ServiceStatus
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(services), func(s v1.Service) bool { return !keep[s.VIP] })
+}
+
+// noteWithheld says of the programmed services that withoutDead leaves out that
+// their address is withdrawn.
+func noteWithheld(all []v1.ServiceStatus) {
+	var programmed []v1.Service
+	outcome := map[v1.Frontend]v1.ServiceStatus{}
+	for _, s := range all {
+		if s.Programmed {
+			programmed, outcome[s.Frontend] = append(programmed, s.Service), s
+		}
+	}
+	for _, s := range withoutDead(programmed, outcome) {
+		delete(outcome, s.Frontend)
+	}
+	for i, s := range all {
+		if _, withheld := outcome[s.Frontend]; withheld && s.Programmed {
+			all[i].Conditions = append(slices.Clone(s.Conditions), v1.Condition{
+				Type: v1.ConditionAnnounced, Reason: ReasonNoLiveBackend,
+				Message: fmt.Sprintf("%s is withdrawn: no service on it has a live backend; it is announced again with the first", s.VIP),
+			})
+		}
+	}
 }
 
 func alive(s v1.ServiceStatus) bool {

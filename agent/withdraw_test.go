@@ -56,6 +56,33 @@ func TestWithoutDead(t *testing.T) {
 	}
 }
 
+// Who looks at the services is told which are withheld, and of the others nothing.
+func TestWithheldServicesSaySo(t *testing.T) {
+	on := func(address string, port uint16, withdraw, programmed bool, state string) v1.ServiceStatus {
+		s := service(address, port)
+		s.Withdraw = withdraw
+		return v1.ServiceStatus{Service: s, Programmed: programmed, BackendStates: []v1.BackendStatus{{State: state}}}
+	}
+	all := []v1.ServiceStatus{
+		on(vip, 1, true, true, v1.BackendInactive), on(vip, 2, true, true, v1.BackendInactive),
+		on(vip, 3, false, false, v1.BackendActive), // not in force: it holds no address
+		on("192.0.2.2", 4, true, true, v1.BackendActive),
+		on("192.0.2.3", 5, false, true, v1.BackendInactive),
+	}
+	noteWithheld(all)
+	for _, s := range all {
+		want := s.Port <= 2
+		if got := len(s.Conditions) == 1; got != want {
+			t.Errorf("port %d: withheld %v, want %v: %+v", s.Port, got, want, s.Conditions)
+		}
+		for _, c := range s.Conditions {
+			if c.Type != v1.ConditionAnnounced || c.Status || c.Reason != ReasonNoLiveBackend {
+				t.Errorf("port %d: %+v", s.Port, c)
+			}
+		}
+	}
+}
+
 func portsOf(services []v1.Service) (ports []uint16) {
 	for _, s := range services {
 		ports = append(ports, s.Port)

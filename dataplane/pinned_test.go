@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/bpf"
 )
@@ -135,5 +137,62 @@ func TestAChangedFlowTableIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 	}
 	if again.loaded.Maps[bpf.MapFlows].MaxEntries() != 8192 {
 		t.Error("the flow table was replaced")
+	}
+}
+
+// Where nothing can be pinned New refuses, and what an earlier run has left
+// there serves on, as it was.
+func TestAFolderThatCannotBeWrittenIsRefusedUntouched(t *testing.T) {
+	mustNetwork(t)
+	o := Options{Hook: "tc", MaxFlows: 8192, PinDir: pinDir(t)}
+	first := mustNew(t, o)
+	mustApply(t, first, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA))
+	must(t, first.Close())
+	before := hooksOn(t, "eth1")
+	remount := func(flags uintptr) { must(t, unix.Mount("", o.PinDir, "", unix.MS_REMOUNT|flags, "")) }
+	remount(unix.MS_RDONLY)
+	t.Cleanup(func() { remount(0) }) // before pinDir's own
+	d, err := New(o)
+	if err == nil {
+		d.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "nothing was touched: read-only file system; mount it for writing") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("read-only: %v", err)
+	}
+	if after := hooksOn(t, "eth1"); before == "" || after != before {
+		t.Errorf("the hooks have %q, had %q", after, before)
+	}
+	remount(0)
+	if again := mustNew(t, o); !again.Adopted() {
+		t.Error("what stood there is lost")
+	}
+}
+
+func TestAFolderThatCannotBeMadeIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	for _, dir := range []string{file, filepath.Join(file, "below")} {
+		d, err := New(Options{Hook: "tc", MaxFlows: 8192, PinDir: dir})
+		if err == nil {
+			d.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "not a directory; choose another --pin-dir") {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
+// A drain leaves no verdicts to a weir that starts one day.
+func TestStopRemovesTheVerdicts(t *testing.T) {
+	mustNetwork(t)
+	folder := t.TempDir()
+	file := filepath.Join(folder, "health.json")
+	must(t, os.WriteFile(file, []byte("{}"), 0o600))
+	d := mustNew(t, Options{Hook: "tc", MaxFlows: 8192})
+	must(t, d.KeepVerdicts(folder))
+	must(t, d.Stop())
+	must(t, d.Close())
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("the verdicts are there: %v", err)
 	}
 }

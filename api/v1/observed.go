@@ -207,6 +207,9 @@ const (
 	ConditionHealthy = "Healthy"
 	// ConditionNodeTraffic: what starts or ends on this node is served too.
 	ConditionNodeTraffic = "NodeTraffic"
+	// ConditionAnnounced is of services whose address is withdrawn for want of
+	// live backends (Service.Withdraw); of others there is none.
+	ConditionAnnounced = "Announced"
 	// ConditionEstablished is of BGP sessions.
 	ConditionEstablished = "Established"
 	// ConditionFlowSpace: established flows have room to grow.

@@ -8,11 +8,12 @@ import (
 	"github.com/weir-lb/weir/bgp/fib"
 	"github.com/weir-lb/weir/bgp/node"
 	"github.com/weir-lb/weir/dataplane"
+	"github.com/weir-lb/weir/dataplane/health"
 	"github.com/weir-lb/weir/dataplane/overlay"
 )
 
 // cleanup removes what a weir has left that does not run any more: programs,
-// maps, pins, learned routes, loosened filters, the desired state. A weir that runs is an error.
+// maps, pins, learned routes, loosened filters, the desired state, verdicts on backends. A weir that runs is an error.
 func cleanup(c config, log *slog.Logger) error {
 	var file *agent.StateFile
 	if c.stateDir != "" {
@@ -29,7 +30,8 @@ func cleanup(c config, log *slog.Logger) error {
 	}
 	err := errors.Join(restoreFilters(c), clearRoutes(c))
 	if file != nil {
-		err = errors.Join(err, file.Remove())
+		// The folder goes with its last file.
+		err = errors.Join(err, health.NewFile(c.stateDir).Remove(), file.Remove())
 	}
 	if err == nil {
 		log.Info("nothing of weir is left on this node")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-lb/weir/api/transport"
 	"github.com/weir-lb/weir/dataplane/health"
+	"github.com/weir-lb/weir/dataplane/loader"
 )
 
 // config is what the flags say.
@@ -85,6 +86,9 @@ func (c *config) complete() error {
 	case "auto", "xdp", "tc":
 	default:
 		return fmt.Errorf("read --hook: unknown hook %q; use auto, xdp or tc", c.hook)
+	}
+	if err := loader.CheckMaxFlows(c.maxFlows); err != nil {
+		return fmt.Errorf("read --max-flows: %w", err)
 	}
 	if err := c.probes.Check(); err != nil {
 		return fmt.Errorf("read --probe flags: %w", err)

@@ -8,15 +8,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/weir-lb/weir/api/client"
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
-// startProcess runs weir --peer as a process of its own, which kill ends at
-// once.
-func startProcess(t *testing.T, socket, stateDir string) (api *client.Client, kill func()) {
+// startProcess runs weir --peer as a process of its own, in a network namespace
+// of its own, which kill ends at once.
+func startProcess(t *testing.T, socket, stateDir string) (api *client.Client, pid int, kill func()) {
 	t.Helper()
 	if err := preflight(true); err != nil {
 		t.Skip(err)
@@ -27,6 +28,7 @@ func startProcess(t *testing.T, socket, stateDir string) (api *client.Client, ki
 	}
 	cmd := exec.CommandContext(context.Background(), self)
 	cmd.Env = []string{asNobody + "=--peer --listen= --gobgp-api= --socket=" + socket + " --state-dir=" + stateDir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
@@ -44,7 +46,7 @@ func startProcess(t *testing.T, socket, stateDir string) (api *client.Client, ki
 	})
 	api = mustClient(t, client.Options{Socket: socket})
 	eventually(t, func() bool { return api.Healthy(context.Background()) == nil })
-	return api, kill
+	return api, cmd.Process.Pid, kill
 }
 
 // TestSIGKILLForgetsNothing kills weir right after its answer, and starts it
@@ -56,7 +58,7 @@ func TestSIGKILLForgetsNothing(t *testing.T) {
 		Frontend: v1.Frontend{VIP: netip.MustParseAddr("192.0.2.1"), Port: 80, Protocol: v1.TCP}, Mode: v1.ModeFullNAT,
 	}}}
 	for sequence := range uint64(4) {
-		api, kill := startProcess(t, socket, dir)
+		api, _, kill := startProcess(t, socket, dir)
 		states, err := api.States(ctx)
 		if err != nil || states["controller"].Generation.Sequence != sequence {
 			t.Fatalf("start %d: holds %+v, %v", sequence, states, err)

@@ -45,6 +45,9 @@ func TestCommandLine(t *testing.T) {
 		{"--whitelist=[", 2, "", "read --whitelist: error parsing regexp"},
 		{"--hook=generic", 2, "", `unknown hook "generic"; use auto, xdp or tc`},
 		{"--log-level=loud", 2, "", `unknown level "loud"`},
+		{"--max-flows=99", 2, "", "read --max-flows: size flow table: 99 entries are not within 4096 to 16777216; see weir --help"},
+		{"--max-flows=20000000", 2, "", "20000000 entries are not within"},
+		{"--max-flows=5000000000", 2, "", "value out of range; see weir --help"},
 		{"--tls-cert=x", 2, "", "give --tls-cert, --tls-key and --tls-ca together"},
 	}
 	for _, r := range rows {

@@ -52,12 +52,20 @@ type Loaded struct {
 	collections []*ebpf.Collection
 }
 
+// CheckMaxFlows tells whether Load would take the size.
+func CheckMaxFlows(n uint32) error {
+	if n != 0 && (n < minFlows || n > MaxFlows) {
+		return fmt.Errorf("size flow table: %d entries are not within %d to %d", n, minFlows, MaxFlows)
+	}
+	return nil
+}
+
 // Load puts the programs into the kernel. It attaches nothing. When it fails
 // nothing stays behind and what was pinned is as before; a *ebpf.VerifierError
 // in the error has the verifier's whole log. Requires CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 func Load(o Options) (*Loaded, error) {
-	if o.MaxFlows != 0 && (o.MaxFlows < minFlows || o.MaxFlows > MaxFlows) {
-		return nil, fmt.Errorf("size flow table: %d entries are not within %d to %d", o.MaxFlows, minFlows, MaxFlows)
+	if err := CheckMaxFlows(o.MaxFlows); err != nil {
+		return nil, err
 	}
 	l := &Loaded{}
 	if err := l.load(o); err != nil {
@@ -106,7 +114,7 @@ func (l *Loaded) loadTC(o Options) error {
 	l.Adopted = adopted[bpf.MapFlows] != nil
 	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: adopted})
 	if err != nil {
-		return fmt.Errorf("load TC program: %w", err)
+		return fmt.Errorf("load TC program: %w", withAdvice(err))
 	}
 	l.collections = append(l.collections, c)
 	l.TC, l.Clock, l.Maps = c.Programs[bpf.ProgramTC], c.Programs[bpf.ProgramClock], c.Maps
@@ -176,6 +184,14 @@ func (l *Loaded) shared(spec *ebpf.CollectionSpec) map[string]*ebpf.Map {
 		}
 	}
 	return maps
+}
+
+// withAdvice says what to do about an error that the machine's owner can mend.
+func withAdvice(err error) error {
+	if errors.Is(err, unix.ENOMEM) {
+		return fmt.Errorf("%w; give a smaller --max-flows, or weir more memory", err)
+	}
+	return err
 }
 
 func resize(spec *ebpf.CollectionSpec, maxFlows uint32) {

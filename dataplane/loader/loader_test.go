@@ -1,10 +1,13 @@
 package loader
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/bpf"
 	"github.com/weir-lb/weir/internal/leaktest"
@@ -82,5 +85,15 @@ func TestMaxFlowsIsBounded(t *testing.T) {
 		if !strings.Contains(err.Error(), "4096 to 16777216") {
 			t.Errorf("%d entries: %q does not name the bounds", n, err)
 		}
+	}
+}
+
+func TestWantOfMemorySaysWhatToDo(t *testing.T) {
+	short := fmt.Errorf("map flows: %w", unix.ENOMEM)
+	if got := withAdvice(short); !errors.Is(got, unix.ENOMEM) || !strings.HasSuffix(got.Error(), "; give a smaller --max-flows, or weir more memory") {
+		t.Errorf("got %v", got)
+	}
+	if other := fmt.Errorf("map flows: %w", unix.EPERM); withAdvice(other).Error() != other.Error() {
+		t.Errorf("got %v", withAdvice(other))
 	}
 }

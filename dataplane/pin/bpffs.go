@@ -20,14 +20,16 @@ const system = "/sys/fs/bpf"
 // source is the mount's name in /proc/mounts, by which Remove knows it again.
 const source = "weir"
 
-// onBPFFS makes dir a folder of a BPF file system.
+// onBPFFS makes dir a folder of a BPF file system that can be written.
 func onBPFFS(dir string) error {
-	if is, err := isBPFFS(existing(dir)); err != nil {
+	is, err := isBPFFS(existing(dir))
+	if err == nil && is {
+		err = writable(existing(dir))
+	} else if err == nil {
+		err = mount(dir)
+	}
+	if err != nil {
 		return err
-	} else if !is {
-		if err := mount(dir); err != nil {
-			return err
-		}
 	}
 	if err := os.MkdirAll(dir, mode); err != nil {
 		return fmt.Errorf("create pin folder: %w; choose another --pin-dir", err)
@@ -51,6 +53,19 @@ func isBPFFS(dir string) (bool, error) {
 		return false, fmt.Errorf("look at pin folder %s: %w; choose another --pin-dir", dir, err)
 	}
 	return st.Type == unix.BPF_FS_MAGIC, nil
+}
+
+// writable refuses a file system that is mounted read-only: what could be
+// adopted from it could not be kept up to date.
+func writable(dir string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("look at pin folder %s: %w; choose another --pin-dir", dir, err)
+	}
+	if st.Flags&unix.ST_RDONLY != 0 {
+		return fmt.Errorf("open pin folder %s, nothing was touched: %w; mount it for writing (mount -o remount,rw), or choose another --pin-dir", dir, unix.EROFS)
+	}
+	return nil
 }
 
 // mount mounts a BPF file system for dir.

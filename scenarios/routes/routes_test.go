@@ -115,6 +115,19 @@ var _ = Describe("The VIP's route", Ordered, ContinueOnFailure, func() {
 		Expect(l.Ask(ctx, 300*time.Millisecond, lab.Nginx)).NotTo(BeEmpty())
 	})
 
+	It("goes with the last server, if all services on the address allow that, and comes back with one", func(ctx SpecContext) {
+		DeferCleanup(func(ctx SpecContext) {
+			l.Restore(lab.Services...)
+			for _, s := range lab.Services {
+				if p := l.Node(s.Pod).Process("serve"); !p.Running() {
+					Expect(p.Start(ctx)).To(Succeed())
+				}
+			}
+			l.ExpectConverged(ctx, lab.Master1)
+		})
+		expectWithdrawal(ctx, l)
+	})
+
 	It("is one of several: a second address comes and goes without the first", func(ctx SpecContext) {
 		DeferCleanup(func(ctx SpecContext) { l.ExpectConverged(ctx, lab.Master1) })
 		const second = "123.123.123.7/32"
