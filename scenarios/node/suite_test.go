@@ -1,0 +1,9 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/weir-lb/weir/scenarios/harness"
+)
+
+func TestNode(t *testing.T) { harness.Run(t, "Node") }
