@@ -228,6 +228,7 @@ func (k *Keeper) resolve(now time.Time) {
 			watched[p.via] = true
 		}
 	}
+	var due []neighbour
 	for n := range watched {
 		state := k.neighbours[n].nud
 		if state.reachable(!k.down[n]) {
@@ -236,12 +237,32 @@ func (k *Keeper) resolve(now time.Time) {
 			k.down[n] = true
 		}
 		if state.wantsPoke() && now.Sub(k.poked[n]) >= retry {
-			k.poked[n] = now
-			_ = k.kernel.poke(n) // an interface that is down refuses; tried again
+			due = append(due, n)
 		}
 	}
+	k.poke(due, now)
 	maps.DeleteFunc(k.down, func(n neighbour, _ bool) bool { return !watched[n] })
 	maps.DeleteFunc(k.poked, func(n neighbour, _ time.Time) bool { return !watched[n] })
+}
+
+// poke makes the kernel resolve neighbours, as they are now: what is known of them
+// may be old, or nothing yet.
+func (k *Keeper) poke(due []neighbour, now time.Time) {
+	if len(due) == 0 {
+		return
+	}
+	present, err := k.kernel.neighbours()
+	if err != nil {
+		return // tried again with the next look
+	}
+	for _, n := range due {
+		e, exists := present[n]
+		if !e.nud.wantsPoke() {
+			continue
+		}
+		k.poked[n] = now
+		_ = k.kernel.poke(n, exists) // an interface that is down refuses; tried again
+	}
 }
 
 func (k *Keeper) snapshot() Paths {

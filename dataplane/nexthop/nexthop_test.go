@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/internal/leaktest"
@@ -122,6 +123,35 @@ func TestNeighboursAreResolvedWithoutTraffic(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// The entries of flanneld and its like are not weir's to change, and nobody would
+// answer for them: neither where the keeper has not looked yet, nor where one
+// appears just when it wants to poke.
+func TestAPermanentNeighbourStays(t *testing.T) {
+	other := nstest.New(t)
+	other.Veth(t, "eth1", "peer1", "192.0.2.1/24", "192.0.2.2/24")
+	index := nstest.MustLink(t, "eth1").Attrs().Index
+	err := netlink.NeighSet(&netlink.Neigh{
+		LinkIndex: index, Family: unix.AF_INET, State: netlink.NUD_PERMANENT,
+		IP: onLink.AsSlice(), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := New(&generation{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	k.Watch([]netip.Addr{onLink}) // before Run has looked
+	if err := k.kernel.poke(neighbour{index, onLink}, false); err != nil {
+		t.Error(err)
+	}
+	all, err := k.kernel.neighbours()
+	if got := all[neighbour{index, onLink}].nud; err != nil || got != netlink.NUD_PERMANENT {
+		t.Errorf("state %#x (%v), want permanent", int(got), err)
+	}
 }
 
 func TestARouteComesAndGoes(t *testing.T) {

@@ -125,11 +125,19 @@ func (k kernel) neighbours() (map[neighbour]entry, error) {
 // without one (NTF_USE). The entry is an ordinary one: it ages, and nothing of
 // ours stays in the kernel. NTF_EXT_MANAGED entries would be kept by the
 // kernel itself, but also when this process is gone.
-func (k kernel) poke(n neighbour) error {
-	err := k.handle.NeighSet(&netlink.Neigh{
+//
+// NTF_USE takes NUD_PERMANENT off an entry (Linux 5.16 and later), and flanneld's
+// would then fail for good. So one that was not listed is only made, and one that
+// somebody else has made meanwhile stays as it is.
+func (k kernel) poke(n neighbour, exists bool) error {
+	write := k.handle.NeighAdd
+	if exists {
+		write = k.handle.NeighSet
+	}
+	err := write(&netlink.Neigh{
 		LinkIndex: n.index, Family: unix.AF_INET, Flags: netlink.NTF_USE, IP: n.address.AsSlice(),
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("resolve neighbour %s: %w", n.address, err)
 	}
 	return nil

@@ -31,6 +31,7 @@ func left(ctx context.Context, l *lab.Lab, name string) string {
 		}
 	}
 	look("proto bgp", "ip", "route", "show", "table", "all")
+	look("proto 119", "ip", "route", "show", "table", "all") // the VIPs' of --egr-hooks
 	look("clsact", "tc", "qdisc", "show")
 	look("xdp", "ip", "link", "show")
 	look("PERMANENT", "ip", "neigh", "show")
@@ -51,7 +52,7 @@ func left(ctx context.Context, l *lab.Lab, name string) string {
 	return strings.Join(found, "\n")
 }
 
-// programs are the TCX programs at an interface's ingress.
+// programs are the TCX programs at an interface.
 func programs(l *lab.Lab, node, name string) []string {
 	GinkgoHelper()
 	var found []string
@@ -60,11 +61,16 @@ func programs(l *lab.Lab, node, name string) []string {
 		if err != nil {
 			return err
 		}
-		at, err := link.QueryPrograms(link.QueryOptions{Target: eth.Attrs().Index, Attach: ebpf.AttachTCXIngress})
-		if err == nil && len(at.Programs) > 0 {
-			found = append(found, fmt.Sprintf("%s: %d TCX programs", name, len(at.Programs)))
+		for where, attach := range map[string]ebpf.AttachType{"ingress": ebpf.AttachTCXIngress, "egress": ebpf.AttachTCXEgress} {
+			at, err := link.QueryPrograms(link.QueryOptions{Target: eth.Attrs().Index, Attach: attach})
+			if err != nil {
+				return err
+			}
+			if len(at.Programs) > 0 {
+				found = append(found, fmt.Sprintf("%s: %d TCX programs at %s", name, len(at.Programs), where))
+			}
 		}
-		return err
+		return nil
 	})).To(Succeed())
 	return found
 }

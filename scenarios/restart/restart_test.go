@@ -107,7 +107,8 @@ var _ = Describe("weir on the active master", Ordered, func() {
 			Expect(left(ctx, l, "master1")).To(BeEmpty())
 		})
 		harness.Step("control: the same look finds something where weir runs", func() {
-			Expect(left(ctx, l, "master2")).To(ContainSubstring("TCX"))
+			Expect(left(ctx, l, "master2")).To(And(
+				ContainSubstring("TCX programs at ingress"), ContainSubstring("TCX programs at egress"), ContainSubstring("proto 119")))
 		})
 		harness.Step("started again, it is the active one again", func() {
 			Expect(master.Process("weir").Start(ctx)).To(Succeed())
