@@ -99,8 +99,7 @@ static __noinline bool answer_reset(ctx_t *ctx, const struct packet *packet)
 		return false;
 	answer.tcp.source = packet->key.dport;
 	answer.tcp.dest = packet->key.sport;
-	answer.tcp.ack_seq =
-		bpf_htonl(bpf_ntohl(sequence) + 1 + packet->length - packet->headers);
+	answer.tcp.ack_seq = bpf_htonl(bpf_ntohl(sequence) + 1 + packet->length - packet->headers);
 	answer.tcp.doff = sizeof(answer.tcp) / 4;
 	answer.tcp.rst = 1;
 	answer.tcp.ack = 1;
@@ -128,10 +127,9 @@ static __noinline bool answer_abort(ctx_t *ctx, const struct packet *packet)
 	abort->common.dest = packet->key.sport;
 	abort->chunk.type = SCTP_ABORT;
 	abort->chunk.length = bpf_htons(sizeof(abort->chunk));
-	abort->common.crc = ABORT_CRC_OF_ZEROS ^
-			    crc32c_advance(*(word_t *)&abort->common.source, 4) ^
-			    crc32c_advance(abort->common.vtag, 3) ^
-			    crc32c_advance(*(word_t *)&abort->chunk, 1);
+	abort->common.crc =
+		ABORT_CRC_OF_ZEROS ^ crc32c_advance(*(word_t *)&abort->common.source, 4) ^
+		crc32c_advance(abort->common.vtag, 3) ^ crc32c_advance(*(word_t *)&abort->chunk, 1);
 	return answer_place(ctx, &answer, sizeof(*abort));
 }
 

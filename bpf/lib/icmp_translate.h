@@ -120,8 +120,8 @@ static __always_inline bool quote_crc(ctx_t *ctx, const struct quote *quote, wor
 static __always_inline bool quote_ports(ctx_t *ctx, const struct quote *quote,
 					const struct flow *flow, __u32 *delta)
 {
-	__be16 new_ports[2] = { flow->dport, flow->sport };
-	__be16 old_ports[2] = { quote->answers.dport, quote->answers.sport };
+	__be16 new_ports[2] = {flow->dport, flow->sport};
+	__be16 old_ports[2] = {quote->answers.dport, quote->answers.sport};
 	word_t from = *(word_t *)old_ports, to = *(word_t *)new_ports;
 
 	*delta += csum_delta32(from, to);
@@ -138,8 +138,9 @@ static __always_inline bool quote_ports(ctx_t *ctx, const struct quote *quote,
 	return false;
 }
 
-/* Rewrites the packet itself; hop is as in nat.h. Its source becomes that of the flow, whoever speaks:
- * the one address that filters on the way let through, and none from behind the VIP.
+/* Rewrites the packet itself; hop is as in nat.h. Its source becomes that of the
+ * flow, whoever speaks: the one address that filters on the way let through, and none
+ * from behind the VIP.
  */
 static __always_inline bool error_address(ctx_t *ctx, const struct packet *packet,
 					  const struct flow *flow, const struct nexthop *hop,
