@@ -50,7 +50,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	})
 	f.BoolVarP(&c.bgp, "bgp", "b", false, "speak BGP: announce service addresses, install learned routes")
 	f.BoolVarP(&c.peer, "peer", "r", false, "speak BGP only, forward nothing (implies --bgp)")
-	f.BoolVar(&c.egrHooks, "egr-hooks", false, "serve also traffic that starts or ends on this node")
+	f.BoolVar(&c.egrHooks, "egr-hooks", false, "serve also traffic that starts or ends on this node: it and its pods reach service addresses (a route to each, proto 119), and backends on it are used, which get nothing without this flag")
 	f.BoolVar(&c.looseRPFilter, "loose-rp-filter", true, "with --peer or --egr-hooks: set rp_filter of overlay interfaces (flannel.1, ...) from 1 to 2, without which pods behind them stay silent; weirctl drain restores it")
 	f.BoolVar(&c.cleanup, "cleanup", false, "remove what a weir left that does not run any more, then end; a running one is stopped by weirctl drain")
 	f.StringVar(&c.blacklist, "blacklist", "", "regular expression of the interfaces to leave alone")
