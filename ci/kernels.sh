@@ -95,7 +95,7 @@ boot() {
 	# In the foreground, that is in this process group, where an interruption reaches both.
 	timeout --foreground "${minutes}m" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -nodefaults -no-reboot \
 		-display none -serial "file:$1/console" -serial "file:$1/results" \
-		-kernel "$1/boot/vmlinuz-$(release_of "$1")" -initrd "$1/disk" -append 'console=ttyS0 quiet panic=-1' </dev/null
+		-kernel "$1/boot/vmlinuz-$(release_of "$1")" -initrd "$1/disk" -append 'console=ttyS0 quiet panic=-1 no_timer_check' </dev/null
 }
 
 # events FOLDER: prints the results as go test -json does.

@@ -37,7 +37,7 @@ gofmt_clean() {
 # The linter is a module of its own, so that its 200 dependencies stay out of go.mod. Building it takes minutes, once.
 golangci() {
 	(cd ci/tools && go build -o ../../build/tools/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint) &&
-		build/tools/golangci-lint run ./...
+		build/tools/golangci-lint run --allow-parallel-runners ./...
 }
 
 tidy() {
