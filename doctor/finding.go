@@ -83,10 +83,10 @@ func Examine(f Facts) []Finding {
 func Worst(findings []Finding) Level {
 	worst := OK
 	for _, f := range findings {
-		switch {
-		case f.Level == Fail:
+		switch f.Level {
+		case Fail:
 			return Fail
-		case f.Level == Warn:
+		case Warn:
 			worst = Warn
 		}
 	}

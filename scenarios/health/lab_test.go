@@ -3,8 +3,7 @@ package health
 import (
 	"context"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -98,7 +97,7 @@ func (l *lab) serveSecure(ctx context.Context, node string) {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	Expect(s.Listener.Close()).To(Succeed())
 	s.Listener = listener
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // probes end connections their way
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // probes end connections their way
 	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	s.StartTLS()
 	l.pages[node] = s // up closes it
