@@ -34,17 +34,16 @@ judged() {
 }
 
 unit() {
-	local list packages race=()
+	local list packages race=() cgo=0
 	if [[ ${RACE:-} == 1 ]]; then
 		ci/setup.sh race
-		race=(-race)
-		export CGO_ENABLED=1
+		race=(-race) cgo=1
 	fi
 	list=$(packages_with_tests units)
 	[[ -n $list ]] || die "no unit tests found"
 	mapfile -t packages <<<"$list"
 	say "units and packet tables of ${#packages[@]} packages${RACE:+, with the race detector}"
-	judged -- go test -json -count=1 -timeout=8m "${race[@]}" "${packages[@]}"
+	judged -- env CGO_ENABLED=$cgo go test -json -count=1 -timeout=8m "${race[@]}" "${packages[@]}"
 }
 
 # suites PACKAGE...: runs Ginkgo suites, and goes on where one fails.
