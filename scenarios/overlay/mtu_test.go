@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"time"
@@ -61,6 +62,7 @@ func dropped(ctx context.Context, l *lab, reason string) uint64 {
 func expectMTU(ctx context.Context, l *lab) {
 	GinkgoHelper()
 	send := l.Inject("client:eth1")
+	atClient := l.Capture("client:eth1", nil)
 	atPod, atWorker := l.Capture("pod1:eth0", nil), l.Capture("worker1:eth1", nil)
 	datagram := func(port uint16, length int) []byte {
 		frame, err := packet.UDPFrame(packet.Header{
@@ -80,10 +82,19 @@ func expectMTU(ctx context.Context, l *lab) {
 		Expect(f.Verify()).To(Succeed())
 		Expect(f.Packet()).To(And(HaveField("Length", overlayMTU), HaveField("DF", true)))
 	})
-	harness.Step("a byte more and it is refused", func() {
+	harness.Step("a byte more and its sender is told what fits", func() {
 		before := dropped(ctx, l, "mtu_exceeded")
 		Expect(send.Send(datagram(20001, overlayMTU+1))).To(Succeed())
-		harness.Soon(ctx, func(ctx context.Context) uint64 { return dropped(ctx, l, "mtu_exceeded") }).Should(Equal(before + 1))
+		ctx, cancel := context.WithTimeout(ctx, harness.Patience)
+		defer cancel()
+		f, err := atClient.Wait(ctx, capture.Where(func(p packet.Packet) bool {
+			return p.Dst.Addr() == client && p.Flags == "type 3 code 4"
+		}))
+		Expect(err).NotTo(HaveOccurred(), "fragmentation needed")
+		Expect(f.Verify()).To(Succeed())
+		// RFC 1191 section 4: the next hop's MTU is in the last 16 bits of the ICMP header.
+		Expect(binary.BigEndian.Uint16(f.Data[14+20+6:])).To(BeEquivalentTo(overlayMTU))
+		Expect(dropped(ctx, l, "mtu_exceeded")).To(Equal(before + 1))
 	})
 	harness.Step("nothing was cut, and nothing of it came out", func() {
 		Expect(cut(atWorker)).To(BeEmpty())
