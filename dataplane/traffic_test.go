@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,11 +76,11 @@ func (n network) forXDP(t *testing.T) {
 	}
 }
 
-// mustRun starts a dataplane that ends with the test. Its flow table is small:
+// mustRun starts a dataplane that ends with the test. Its flow table is small unless said:
 // memory for a million takes longer to get than most tests.
 func mustRun(t *testing.T, o Options) *Dataplane {
 	t.Helper()
-	o.MaxFlows = 8192
+	o.MaxFlows = cmp.Or(o.MaxFlows, 8192)
 	d, err := New(o)
 	if err != nil {
 		t.Fatalf("%+v", err)
