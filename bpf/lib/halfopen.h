@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Flows whose client has not shown yet that it hears answers, and the step from
  * there to flows: TCP's acknowledgement of a SYN-ACK, SCTP's COOKIE ECHO. UDP has no
- * such packet, there the backend's answer must do (docs/adr/0009).
+ * such packet, there the backend's answer must do (docs/adr/0008).
  *
  * Entries of an LRU map are reused at once, without waiting for whoever reads them.
  * So they are copied, and the copy is what packets are rewritten by.
