@@ -19,7 +19,7 @@ import (
 func restarted(t *testing.T) (s *Speaker, r remote, conn net.Conn) {
 	t.Helper()
 	s = started(t, Options{Restarting: true})
-	r = remote{t, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(freePort(t))}}
+	r = remote{t: t, address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(freePort(t))}}
 	l := r.listen()
 	ad := v1.Advertisement{Prefix: netip.MustParsePrefix("192.0.2.1/32"), LocalPref: 1000}
 	peer := func(address string) bgp.Peer {

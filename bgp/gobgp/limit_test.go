@@ -43,7 +43,7 @@ func (r remote) announce(conn net.Conn, n int) {
 // it does not close its end, and is let in again after a while.
 func TestPeerThatBringsTooManyPrefixesIsShutOut(t *testing.T) {
 	s := started(t, Options{ReadmitAfter: 3 * time.Second})
-	r := remote{t, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(freePort(t))}}
+	r := remote{t: t, address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(freePort(t))}, forgetful: true}
 	l := r.listen()
 	peer := bgp.Peer{
 		Address: netip.MustParseAddr("127.0.0.2"), ASN: 64999, Port: uint16(r.address.Port),
@@ -85,7 +85,7 @@ func TestPeerThatBringsTooManyPrefixesIsShutOut(t *testing.T) {
 // else, and a change of it does not end the session.
 func TestGuardAgainstExternalPeers(t *testing.T) {
 	s := started(t, Options{})
-	r := remote{t, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(freePort(t))}}
+	r := remote{t: t, address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(freePort(t))}, forgetful: true}
 	l := r.listen()
 	err := s.SetPeers(t.Context(), []bgp.Peer{{
 		Address: netip.MustParseAddr("127.0.0.2"), ASN: 64999, Port: uint16(r.address.Port), Role: v1.PeerExternal, HoldTime: 90,

@@ -15,10 +15,13 @@ import (
 )
 
 // remote is the other end of a session, message by message. It restarts
-// gracefully and promises to be back within its restart time.
+// gracefully and promises to be back within its restart time, unless it is
+// forgetful: GoBGP marks the paths of a graceful peer as stale without a lock
+// against those who list them, which the race detector must not see.
 type remote struct {
-	t       *testing.T
-	address *net.TCPAddr
+	t         *testing.T
+	address   *net.TCPAddr
+	forgetful bool
 }
 
 const remoteRestartTime = 7 // seconds; longer than GoBGP's 5 s in IDLE
@@ -61,13 +64,15 @@ func (r remote) establish(conn net.Conn) {
 // open says who we are; keepalive agrees to what the other end is.
 func (r remote) open(conn net.Conn) {
 	r.t.Helper()
+	capabilities := []packet.ParameterCapabilityInterface{
+		packet.NewCapMultiProtocol(packet.RF_IPv4_UC), packet.NewCapFourOctetASNumber(64999),
+	}
+	if !r.forgetful {
+		capabilities = append(capabilities, packet.NewCapGracefulRestart(false, false, remoteRestartTime,
+			[]*packet.CapGracefulRestartTuple{packet.NewCapGracefulRestartTuple(packet.RF_IPv4_UC, true)}))
+	}
 	open, err := packet.NewBGPOpenMessage(64999, 90, netip.MustParseAddr("198.51.100.99"), []packet.OptionParameterInterface{
-		packet.NewOptionParameterCapability([]packet.ParameterCapabilityInterface{
-			packet.NewCapMultiProtocol(packet.RF_IPv4_UC), packet.NewCapFourOctetASNumber(64999),
-			packet.NewCapGracefulRestart(false, false, remoteRestartTime, []*packet.CapGracefulRestartTuple{
-				packet.NewCapGracefulRestartTuple(packet.RF_IPv4_UC, true),
-			}),
-		}),
+		packet.NewOptionParameterCapability(capabilities),
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -95,7 +100,7 @@ func (r remote) send(conn net.Conn, m *packet.BGPMessage) {
 // one session and is dialled no more.
 func TestPeerThatComesBackTooLateIsDialledOnce(t *testing.T) {
 	s := started(t, Options{})
-	r := remote{t, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(freePort(t))}}
+	r := remote{t: t, address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(freePort(t))}}
 	l := r.listen()
 	peer := netip.MustParseAddr("127.0.0.2")
 	err := s.SetPeers(t.Context(), []bgp.Peer{{
