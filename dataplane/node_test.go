@@ -81,7 +81,7 @@ func TestEgressHooks(t *testing.T) {
 	n := mustNetwork(t)
 	serve(t, n.a)
 	serveHere(t)
-	d := mustRun(t, Options{Hook: "tc", EgressHooks: true})
+	d, end := mustStart(t, Options{Hook: "tc", EgressHooks: true})
 	mustApply(t, d, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA))
 	expectCondition(t, d, "true EgressHooks")
 	expectAnswer(t, d, nil, nodeA, podA)
@@ -94,6 +94,7 @@ func TestEgressHooks(t *testing.T) {
 		Dst: &net.IPNet{IP: vip.AsSlice(), Mask: net.CIDRMask(32, 32)}, LinkIndex: nstest.MustLink(t, "eth3").Attrs().Index, Scope: netlink.SCOPE_LINK,
 	}))
 	expectCondition(t, d, "false NoUplink: this node and its pods do not reach the VIP: add route 203.0.113.1")
+	end()
 	must(t, d.Stop())
 	if err := uplink.Clean(); err != nil {
 		t.Error(err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,6 +81,14 @@ func (n network) forXDP(t *testing.T) {
 // memory for a million takes longer to get than most tests.
 func mustRun(t *testing.T, o Options) *Dataplane {
 	t.Helper()
+	d, _ := mustStart(t, o)
+	return d
+}
+
+// mustStart is mustRun with the means to end Run before the test ends, as an agent
+// does before it stops.
+func mustStart(t *testing.T, o Options) (d *Dataplane, end func()) {
+	t.Helper()
 	o.MaxFlows = cmp.Or(o.MaxFlows, 8192)
 	d, err := New(o)
 	if err != nil {
@@ -88,16 +97,19 @@ func mustRun(t *testing.T, o Options) *Dataplane {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- d.Run(ctx) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
+	})
+	t.Cleanup(func() {
+		end()
 		if err := d.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return d
+	return d, end
 }
 
 func mustApply(t *testing.T, d *Dataplane, services ...v1.Service) {
