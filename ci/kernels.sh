@@ -13,7 +13,7 @@ source ci/lib/say.sh
 source ci/lib/apt.sh
 
 # A machine that has not ended after that many minutes hangs.
-readonly minutes=12
+readonly minutes=6
 
 # meta SERIES: prints Debian's package that depends on the newest kernel of a series.
 meta() {
@@ -95,8 +95,10 @@ boot() {
 	# In the foreground, that is in this process group, where an interruption reaches both.
 	timeout --foreground "${minutes}m" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -nodefaults -no-reboot \
 		-display none -serial "file:$1/console" -serial "file:$1/results" \
-		-kernel "$1/boot/vmlinuz-$(release_of "$1")" -initrd "$1/disk" -append 'console=ttyS0 quiet panic=-1 no_timer_check' </dev/null
+		-kernel "$1/boot/vmlinuz-$(release_of "$1")" -initrd "$1/disk" -append 'console=ttyS0 quiet panic=-1 no_timer_check softlockup_panic=1 watchdog_thresh=20' </dev/null
 }
+
+came_to_end() { grep -q '^kernelinit: done$' "$1/results" 2>/dev/null; }
 
 # events FOLDER: prints the results as go test -json does.
 events() {
@@ -118,11 +120,18 @@ try() {
 	say "booting Linux $(release_of "$folder")"
 	guarded boot "$folder" || status=$?
 	[[ -z $guard_interrupted ]] || exit 130
-	if [[ $status -ne 0 ]] || ! grep -q '^kernelinit: done$' "$folder/results"; then
+	if ! came_to_end "$folder"; then
+		# An emulated machine on a busy one loses timer interrupts now and then, and stalls. Tests that stall do it twice.
+		say "Linux $(release_of "$folder") stalled or crashed: booting it once more"
+		guarded boot "$folder" || status=$?
+		[[ -z $guard_interrupted ]] || exit 130
+	fi
+	if ! came_to_end "$folder"; then
 		tail -n 40 "$folder/console" "$folder/results" >&2 || true
 		say "Linux $(release_of "$folder") did not come to an end (status $status, 124: $minutes minutes are over); its console is in $folder/console"
 		return 1
 	fi
+	status=0
 	events "$folder" | build/tools/testlog || status=1
 	if grep -E '^kernelinit: end [^ ]+ [^0]' "$folder/results"; then status=1; fi
 	say "Linux $(release_of "$folder"): $([[ $status -eq 0 ]] && echo passed || echo FAILED), $((SECONDS - began)) s"

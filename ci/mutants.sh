@@ -19,7 +19,7 @@ bpf2go=$PWD/build/tools/bpf2go
 made_of() {
 	{
 		sha256sum go.mod go.sum ci/mutants.sh
-		find bpf -type f ! -name '*.md' -print0 | sort -z | xargs -0 sha256sum
+		find bpf internal -type f ! -name '*.md' -print0 | sort -z | xargs -0 sha256sum
 		go version
 		clang-19 --version
 	} | sha256sum | cut -c1-32
@@ -46,13 +46,14 @@ mutant() {
 	# shellcheck disable=SC2064 # the copy of now
 	trap "rm -rf '$copy'" EXIT
 	trap 'exit 130' INT TERM
-	cp -r bpf go.mod go.sum "$copy"
+	cp -r bpf internal go.mod go.sum "$copy"
 	sed -i "$script" "$copy/bpf/lib/$file"
 	if cmp -s "bpf/lib/$file" "$copy/bpf/lib/$file" || ! (generate_in "$copy") >"$copy/log" 2>&1; then
 		verdict=BROKEN
 	elif (cd "$copy" && go test -count=1 -failfast -skip "$skip" ./bpf/packettest) >"$copy/log" 2>&1; then
 		verdict=SURVIVED
-	elif grep -q 'program weir_' "$copy/log"; then # the verifier refuses it
+	elif grep -q 'program weir_' "$copy/log" || ! grep -qE -- '--- FAIL: Test|panic: test timed out' "$copy/log"; then
+		# The verifier refuses it, or it was never tried.
 		verdict=BROKEN
 	else
 		verdict=killed

@@ -43,7 +43,8 @@ static __noinline int refuse(ctx_t *ctx, const struct packet *packet, enum count
 		return finish(reason);
 	if (!ctx_may_send_back(ctx))
 		return finish(COUNTER_PASSED);
-	if (!limit_allows(packet->key.saddr))
+	/* Never too often, as in Linux: a transfer that is not told hangs. */
+	if (reason != DROP_MTU_EXCEEDED && !limit_allows(packet->key.saddr))
 		return finish(reason);
 	if (!answer(ctx, packet, reason, mtu))
 		return finish(ctx_unanswered(reason));
