@@ -35,7 +35,12 @@ func (d *Dataplane) Adopted() bool { return d.loaded.Adopted }
 // Close does nothing.
 func (d *Dataplane) Close() error {
 	d.keepVerdicts()
-	return d.end(func(h *hook.Hooks) error { return h.Close() }, (*pin.Folder).Close)
+	var err error
+	if d.pins == nil && d.uplinks != nil {
+		// The programs end with the process, and nobody would take these routes' packets.
+		err = d.uplinks.Clear()
+	}
+	return errors.Join(err, d.end(func(h *hook.Hooks) error { return h.Close() }, (*pin.Folder).Close))
 }
 
 // Stop is Close that leaves nothing on the node: programs are detached, flows
@@ -83,17 +88,26 @@ func (d *Dataplane) end(hooks func(*hook.Hooks) error, pins func(*pin.Folder) er
 }
 
 // Clean removes all that a weir has left which does not run any more: programs,
-// maps and their pins, routes to VIPs. Nothing there is success.
+// maps and their pins, routes to VIPs. Nothing there is success; without a folder
+// of pins there are only routes.
 func Clean(pinDir string) error {
-	there, err := pin.Exists(pinDir)
-	if err = errors.Join(err, uplink.Clean()); err != nil || !there {
+	there, err := pinDir != "", error(nil)
+	if there {
+		there, err = pin.Exists(pinDir)
+	}
+	if err != nil {
 		return err
 	}
+	if !there {
+		return uplink.Clean()
+	}
+	// The folder first: a weir that runs has it, and keeps its routes.
 	pins, err := pin.Take(pinDir)
 	if err != nil {
 		return err
 	}
 	layouts, err := pins.Layouts()
+	err = errors.Join(err, uplink.Clean())
 	for _, one := range layouts {
 		err = errors.Join(err, hook.Clean(one))
 	}

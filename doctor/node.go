@@ -63,7 +63,7 @@ func backends(c *check, f Facts) {
 		c.note("none are watched here")
 		return
 	}
-	var unreachable, inactive []string
+	var unreachable, inactive, unserved []string
 	for _, s := range f.Observed.Services {
 		for _, b := range s.BackendStates {
 			switch b.State {
@@ -71,6 +71,8 @@ func backends(c *check, f Facts) {
 				unreachable = append(unreachable, b.Address.String())
 			case v1.BackendInactive:
 				inactive = append(inactive, b.Address.String())
+			case v1.BackendUnserved:
+				unserved = append(unserved, b.Address.String())
 			}
 		}
 	}
@@ -79,6 +81,9 @@ func backends(c *check, f Facts) {
 	}
 	if len(inactive) > 0 {
 		c.warn("see weirctl get ep for what the probe says", "probes fail: %s", names(inactive))
+	}
+	if len(unserved) > 0 {
+		c.warn("start weir with --egr-hooks", "on this node, and so not used: %s", names(unserved))
 	}
 	c.otherwise("every backend can be reached")
 }

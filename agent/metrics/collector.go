@@ -101,7 +101,7 @@ func stateOf(svc v1.ServiceStatus) string {
 func (s sink) service(svc v1.ServiceStatus) {
 	frontend := svc.Frontend.String()
 	// All states are there from the start, so that an alarm sees a 0.
-	states := map[string]int{v1.BackendActive: 0, v1.BackendInactive: 0, v1.BackendUnreachable: 0}
+	states := map[string]int{v1.BackendActive: 0, v1.BackendInactive: 0, v1.BackendUnreachable: 0, v1.BackendUnserved: 0}
 	var entries uint64
 	for _, b := range svc.BackendStates {
 		states[b.State]++

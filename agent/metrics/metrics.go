@@ -61,7 +61,7 @@ var (
 
 	services  = desc("weir_services", "Services that owners want: programmed, pending, or refused.", "state")
 	flows     = desc("weir_flows", "Flow entries that name a backend of the service, two a connection.", "service", "frontend")
-	backends  = desc("weir_service_backends", "Backends of the service: active, inactive (a probe failed), or unreachable.", "service", "frontend", "state")
+	backends  = desc("weir_service_backends", "Backends of the service: active, inactive (a probe failed), unreachable, or unserved (on this node, without --egr-hooks).", "service", "frontend", "state")
 	backendUp = desc("weir_backend_up", "1 while the backend may get new flows, of services that ask for health probes.", "service", "frontend", "backend")
 
 	flowEntries  = desc("weir_flow_table_entries", "Entries of established flows, two a connection, at the last sweep.")

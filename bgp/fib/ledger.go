@@ -60,10 +60,15 @@ func OpenLedger(dir string) (*Ledger, error) {
 		return nil, fmt.Errorf("read own routes from %s: %w; nothing was touched: move the file away, then remove "+
 			"routes of protocol bgp that nobody keeps by hand", l.path, err)
 	}
-	if f.Boot == l.boot {
-		for _, r := range f.Routes {
-			l.keys[Key(r)] = true
+	if f.Boot != l.boot {
+		// The routes went with the machine's last run, and what told of them goes.
+		if err := os.Remove(l.path); err != nil {
+			return nil, fmt.Errorf("remove own routes of an earlier boot: %w", err)
 		}
+		return l, nil
+	}
+	for _, r := range f.Routes {
+		l.keys[Key(r)] = true
 	}
 	return l, nil
 }

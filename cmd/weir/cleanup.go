@@ -23,10 +23,8 @@ func cleanup(c config, log *slog.Logger) error {
 		}
 		defer file.Close()
 	}
-	if c.pinDir != "" {
-		if err := dataplane.Clean(c.pinDir); err != nil {
-			return err
-		}
+	if err := dataplane.Clean(c.pinDir); err != nil {
+		return err
 	}
 	err := errors.Join(restoreFilters(c), clearRoutes(c))
 	if file != nil {

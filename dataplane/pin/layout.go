@@ -12,7 +12,7 @@ import (
 func compatible(spec *ebpf.MapSpec, m *ebpf.Map) error {
 	if m.MaxEntries() != spec.MaxEntries && m.Type() == spec.Type {
 		return fmt.Errorf("it has room for %d entries, %d are asked for; give --max-flows as before, "+
-			"or stop with `weirctl drain` first", m.MaxEntries(), spec.MaxEntries)
+			"or stop the version that made it with `weirctl drain` first", m.MaxEntries(), spec.MaxEntries)
 	}
 	then := "start the version that made it, or stop that with `weirctl drain` first"
 	if err := spec.Compatible(m); err != nil {

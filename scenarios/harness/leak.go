@@ -102,7 +102,7 @@ func hostState() ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), hostTimeout)
 	defer cancel()
 	var state []string
-	for _, command := range [][]string{{"ip", "-o", "route", "show", "table", "all"}, {"ip", "rule"}, {"iptables-save"}} {
+	for _, command := range [][]string{{"ip", "-4", "-o", "route", "show", "table", "all"}, {"ip", "rule"}, {"iptables-save"}} {
 		if _, err := exec.LookPath(command[0]); err != nil {
 			continue // what is not installed has set nothing
 		}
