@@ -122,14 +122,16 @@ weir_packets_total{action="passed"} 5
 # HELP weir_problems Conditions of the node as a whole that are not as they should be.
 # TYPE weir_problems gauge
 weir_problems{reason="NotSaved",type="Persisted"} 1
-# HELP weir_service_backends Backends of the service: active, inactive (a probe failed), or unreachable.
+# HELP weir_service_backends Backends of the service: active, inactive (a probe failed), unreachable, or unserved (on this node, without --egr-hooks).
 # TYPE weir_service_backends gauge
 weir_service_backends{frontend="123.123.123.1:55002/tcp",service="default/a",state="active"} 2
 weir_service_backends{frontend="123.123.123.1:55002/tcp",service="default/a",state="inactive"} 0
 weir_service_backends{frontend="123.123.123.1:55002/tcp",service="default/a",state="unreachable"} 1
+weir_service_backends{frontend="123.123.123.1:55002/tcp",service="default/a",state="unserved"} 0
 weir_service_backends{frontend="123.123.123.1:55003/tcp",service="default/a",state="active"} 0
 weir_service_backends{frontend="123.123.123.1:55003/tcp",service="default/a",state="inactive"} 0
 weir_service_backends{frontend="123.123.123.1:55003/tcp",service="default/a",state="unreachable"} 0
+weir_service_backends{frontend="123.123.123.1:55003/tcp",service="default/a",state="unserved"} 0
 # HELP weir_services Services that owners want: programmed, pending, or refused.
 # TYPE weir_services gauge
 weir_services{state="pending"} 1
