@@ -101,6 +101,31 @@ func TestEgressHooks(t *testing.T) {
 	}
 }
 
+// Without pins everything ends with the process, the route to the VIP too: nobody
+// would take what it sends to the uplink.
+func TestARouteToAVIPEndsWithAnUnpinnedProcess(t *testing.T) {
+	mustNetwork(t)
+	d, end := mustStart(t, Options{Hook: "tc", EgressHooks: true})
+	mustApply(t, d, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA))
+	expectCondition(t, d, "true EgressHooks")
+	if routes := routesToVIP(t); len(routes) != 1 {
+		t.Fatalf("routes to the VIP: %v, want one", routes)
+	}
+	end()
+	must(t, d.Close())
+	if routes := routesToVIP(t); len(routes) > 0 {
+		t.Errorf("after Close: %v", routes)
+	}
+}
+
+func routesToVIP(t *testing.T) []netlink.Route {
+	t.Helper()
+	dst := &net.IPNet{IP: vip.AsSlice(), Mask: net.CIDRMask(32, 32)}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: dst}, netlink.RT_FILTER_DST)
+	must(t, err)
+	return routes
+}
+
 // expectAnswer asks from the client, or from the node, and holds the answer to who
 // the server saw, and where.
 func expectAnswer(t *testing.T, d *Dataplane, from *network, client, server netip.Addr) {

@@ -140,6 +140,7 @@ func TestExamine(t *testing.T) {
 		}, "services", Fail, "default/web; the first says NoRoom: slots are full"},
 		{"a backend without a way", well(), func(f *Facts) { f.Observed.Services[0].BackendStates[0].State = v1.BackendUnreachable }, "backends", Fail, "ip neigh"},
 		{"a backend that fails its probe", well(), func(f *Facts) { f.Observed.Services[0].BackendStates[0].State = v1.BackendInactive }, "backends", Warn, "weirctl get ep"},
+		{"a backend on the node without the flag", well(), func(f *Facts) { f.Observed.Services[0].BackendStates[0].State = v1.BackendUnserved }, "backends", Warn, "--egr-hooks"},
 		{"a session down", worker(), func(f *Facts) { f.Observed.BGP.Peers[0].State = "active" }, "bgp", Fail, "is active"},
 		{"a peer that knows no one", worker(), func(f *Facts) { f.Observed.BGP = nil }, "bgp", Warn, "--setBGP"},
 		{"BGP without peers", well(), func(f *Facts) { f.Observed.BGP.Peers = nil }, "bgp", Warn, "without any peer"},

@@ -113,6 +113,9 @@ func TestNotesOfAnEarlierBootCountNoMore(t *testing.T) {
 	if len(k.Own()) != 1 {
 		t.Error("the route of another went")
 	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("the notes of the earlier boot stay: %v, %v", left, err)
+	}
 }
 
 // A full disk costs the notes, not the traffic.
