@@ -91,7 +91,7 @@ func programs(c *check, f Facts) {
 	c.otherwise("no program of others is where weir takes packets")
 }
 
-// offloads knows the traps of PERFORMANCE: what merges packets for good, and
+// offloads knows the traps of offloads: what merges packets for good, and
 // what native XDP on veth loses.
 func offloads(c *check, f Facts) {
 	hooked := f.hooked()

@@ -23,19 +23,34 @@ const reasonPasswordFile = "PasswordFileInvalid"
 func followPasswords(ctx context.Context, c config, every time.Duration, configure func(*controller.Config, []v1.Problem)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	var last outcome
+	var file settling
 	for {
-		next := readOutcome(c.passwords)
-		if next != last {
+		if next := readOutcome(c.passwords); file.look(next) {
 			configure(next.apply(c))
 		}
-		last = next
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// settling tells news from a file that somebody is writing: what is read twice in a
+// row is news. What is read first is, too.
+type settling struct {
+	told, seen outcome
+	begun      bool
+}
+
+// look says whether what was read now must be told.
+func (s *settling) look(now outcome) bool {
+	news := now != s.told && (!s.begun || now == s.seen)
+	s.seen, s.begun = now, true
+	if news {
+		s.told = now
+	}
+	return news
 }
 
 // outcome is what looking at the file came to.

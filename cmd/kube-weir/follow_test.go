@@ -79,3 +79,18 @@ func TestPasswordsAreFollowed(t *testing.T) {
 		t.Error("the configuration of the start was changed")
 	}
 }
+
+// A file that is cut to nothing before it is written anew takes no password away.
+func TestAFileIsBelievedWhenItRests(t *testing.T) {
+	var file settling
+	for i, look := range []struct {
+		text string
+		told bool
+	}{
+		{"one", true}, {"one", false}, {"", false}, {"two", false}, {"two", true}, {"two", false}, {"", false}, {"", true},
+	} {
+		if got := file.look(outcome{text: look.text}); got != look.told {
+			t.Errorf("look %d, at %q: told %t, want %t", i, look.text, got, look.told)
+		}
+	}
+}

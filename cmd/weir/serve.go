@@ -57,7 +57,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 		defer cancel()
 		return server.Run(answering, listeners...)
 	})
-	err = errors.Join(work(ctx, node, filters), end(node, p, filters, file))
+	err = errors.Join(work(ctx, node, filters), end(node, c, p, filters, file))
 	quiet()
 	if err := errors.Join(err, faces.Wait()); err != nil {
 		return err
@@ -83,13 +83,16 @@ func work(ctx context.Context, node *agent.Node, filters *overlay.Loosener) erro
 
 // end leaves everything at work for the next run, but for a node that was
 // drained: nothing of it stays.
-func end(node *agent.Node, p parts, filters *overlay.Loosener, file *agent.StateFile) error {
+func end(node *agent.Node, c config, p parts, filters *overlay.Loosener, file *agent.StateFile) error {
 	if !node.Drained() {
 		return p.close()
 	}
 	err := p.stop()
 	if filters != nil {
 		err = errors.Join(err, filters.Restore())
+	} else {
+		// A run before this one may have loosened some, with other flags.
+		err = errors.Join(err, restoreFilters(c))
 	}
 	if file != nil {
 		err = errors.Join(err, file.Remove())

@@ -40,7 +40,7 @@ var clients = []client{
 	},
 }
 
-// The announcements of rank 0 and rank 1 (DESIGN.md 6).
+// The announcements of rank 0 and rank 1 (docs/architecture.md, Ranks).
 var (
 	activePath  = lab.Path{Via: lab.Master1, Best: true, ASPath: []int{64512}, MED: 0}
 	standbyPath = lab.Path{Via: lab.Master2, ASPath: []int{64512, 64512}, MED: 10}
