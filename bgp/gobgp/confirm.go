@@ -19,6 +19,10 @@ const (
 	confirmWithin = 200 * time.Millisecond
 	// settleWithin bounds how long Close waits for sessions on their way up.
 	settleWithin = time.Second
+	// settleLooks is how many looks in a row must find all settled: GoBGP counts
+	// an UPDATE before it is on its way, and a session that is dialled now is
+	// half up a moment later.
+	settleLooks = 25
 )
 
 // confirm sends a peer our routes as soon as the session is up, and does not
@@ -49,20 +53,25 @@ func (r *run) confirm(ctx context.Context, addr netip.Addr) error {
 // and had them.
 func (s *Speaker) settle() {
 	ctx := context.Background()
+	looks := 0
 	// The error is that the wait was too long, or that the server ends.
 	_ = until(ctx, settleWithin, func() (bool, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.run == nil {
+		if s.run == nil || len(s.run.peers) == 0 {
 			return true, nil
 		}
+		looks++
 		for addr := range s.run.peers {
 			state, err := s.run.peerState(ctx, addr)
-			if err != nil || !s.run.settled(addr, state) {
+			if err != nil {
 				return false, err
 			}
+			if !s.run.settled(addr, state) {
+				looks = 0
+			}
 		}
-		return true, nil
+		return looks >= settleLooks, nil
 	})
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"go.uber.org/goleak"
+
 	"github.com/weir-lb/weir/bgp/decide"
 	"github.com/weir-lb/weir/bgp/fib"
 	"github.com/weir-lb/weir/bgp/gobgp"
@@ -58,7 +60,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	leaktest.Main(m)
+	// Queues of peers that GoBGP has let go may stay (bgp/gobgp, TestMain).
+	leaktest.Main(m, goleak.IgnoreAnyFunction("github.com/eapache/channels.(*InfiniteChannel).infiniteBuffer"))
 }
 
 func runChild(env string) error {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/weir-lb/weir/api/client"
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
@@ -27,7 +29,8 @@ func TestMain(m *testing.M) {
 	if ran, code := runAsWeir(); ran {
 		os.Exit(code)
 	}
-	leaktest.Main(m)
+	// Queues of peers that GoBGP has let go may stay (bgp/gobgp, TestMain).
+	leaktest.Main(m, goleak.IgnoreAnyFunction("github.com/eapache/channels.(*InfiniteChannel).infiniteBuffer"))
 }
 
 func TestCommandLine(t *testing.T) {
