@@ -204,7 +204,7 @@ static __noinline int misfit(ctx_t *ctx, const struct packet *packet, enum shape
 }
 
 /* What becomes of a packet that is of no flow. COUNTER_FORWARDED: it has one now. */
-static __noinline enum counter admit(ctx_t *ctx, const struct packet *packet)
+static __always_inline enum counter admit(ctx_t *ctx, const struct packet *packet)
 {
 	const struct flow_key *key = &packet->key;
 	const struct vip *vip = bpf_map_lookup_elem(&vips, &key->daddr);
