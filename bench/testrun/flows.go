@@ -55,8 +55,8 @@ func sctp(name string, service netip.AddrPort) stream {
 	return stream{
 		name: name, service: service,
 		first: func(h packet.Header) ([]byte, error) { return packet.SCTPFrame(h, 0, packet.Init(shake)) },
-		answer: func(h packet.Header) ([]byte, error) {
-			return packet.SCTPFrame(h, 1, packet.InitAck(shake, packet.CookieParam([]byte("1234"))))
+		answer: func(h packet.Header) ([]byte, error) { // the one that establishes
+			return packet.SCTPFrame(h, 1, packet.Chunk{Type: packet.ChunkCookieAck})
 		},
 		// The shortest packet of an association is a SACK, as Ethernet pads it.
 		data: func(h packet.Header, n int) ([]byte, error) {

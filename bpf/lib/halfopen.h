@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Flows whose client has not shown yet that it hears answers, and the step from
- * there to flows: TCP's acknowledgement of a SYN-ACK, SCTP's COOKIE ECHO. UDP has no
- * such packet, there the backend's answer must do (docs/adr/0008).
+ * there to flows: TCP's acknowledgement of a SYN-ACK, the backend's COOKIE ACK in SCTP.
+ * UDP has no such packet, there the backend's answer must do (docs/adr/0008).
  *
  * Entries of an LRU map are reused at once, without waiting for whoever reads them.
  * So they are copied, and the copy is what packets are rewritten by.
@@ -191,7 +191,8 @@ static __always_inline enum halfopen halfopen_reply(const struct packet *packet,
 	if (packet->signals & SIGNAL_RESET || copy->state == FLOW_CLOSING ||
 	    copy->flags & FLOW_TAKEN)
 		return HALFOPEN_COPY;
-	if (key->proto == IPPROTO_UDP || copy->state == FLOW_ESTABLISHED) {
+	if (key->proto == IPPROTO_UDP || packet->signals & SIGNAL_ACCEPTED ||
+	    copy->state == FLOW_ESTABLISHED) {
 		*verdict = halfopen_promote(key, entry, copy);
 		return *verdict > COUNTER_FORWARDED ? HALFOPEN_DROP : HALFOPEN_PROMOTED;
 	}
@@ -202,15 +203,18 @@ static __always_inline enum halfopen halfopen_reply(const struct packet *packet,
 }
 
 /* Whether a client's packet shows that it got the answer, or the flow has been
- * promoted already. A host whose address was forged says nothing, or resets.
+ * promoted already. A host whose address was forged says nothing, or resets. What a
+ * client says in SCTP only the backend can judge, by the cookie.
  */
 static __always_inline bool halfopen_is_acknowledged(const struct packet *packet,
 						     const struct flow *copy)
 {
 	if (packet->signals & (SIGNAL_FIRST | SIGNAL_RESET) || copy->flags & FLOW_TAKEN)
 		return false;
-	return copy->state == FLOW_ESTABLISHED ||
-	       (copy->state == FLOW_HALF_OPEN && copy->flags & FLOW_ANSWERED);
+	if (copy->state == FLOW_ESTABLISHED)
+		return true;
+	return packet->key.proto == IPPROTO_TCP && copy->state == FLOW_HALF_OPEN &&
+	       copy->flags & FLOW_ANSWERED;
 }
 
 static __always_inline enum halfopen halfopen_client(const struct packet *packet,

@@ -35,6 +35,7 @@ const (
 	chunkAbort            = 6
 	chunkShutdown         = 7
 	chunkCookieEcho       = 10
+	chunkCookieAck        = 11
 	chunkShutdownComplete = 14
 )
 

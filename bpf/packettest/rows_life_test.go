@@ -164,15 +164,27 @@ func TestLifeSCTP(t *testing.T) {
 		rows = append(rows, row{name: c.name, given: established, in: p,
 			out: sent(p.nat(source, backend, "b1")), entries: c.after})
 	}
-	abort := sctpPacket(backend, source, chunkAbort)
+	leftover := pair("flows_new", "established", "sctp", client, vip, source, backend)
+	abort, cookieAck := sctpPacket(backend, source, chunkAbort), sctpPacket(backend, source, chunkCookieAck)
 	initiate, cookieEcho := sctpPacket(client, vip, chunkInit), sctpPacket(client, vip, chunkCookieEcho)
 	rows = append(rows,
 		row{name: "an ABORT in answer to INIT promotes nothing", given: halfOpen, from: "server0", in: abort,
 			out:     sent(abort.nat(vip, client, "client")),
 			entries: pair("flows_new", "closing", "sctp", client, vip, source, backend)},
-		row{name: "COOKIE ECHO after INIT ACK promotes the flow", given: answered(halfOpen), in: cookieEcho,
-			out:     sent(cookieEcho.nat(source, backend, "b1")),
-			entries: both(established, answered(pair("flows_new", "established", "sctp", client, vip, source, backend)))},
+		row{name: "COOKIE ECHO after INIT ACK promotes nothing: it may be forged", given: answered(halfOpen), in: cookieEcho,
+			out: sent(cookieEcho.nat(source, backend, "b1"))},
+		row{name: "COOKIE ACK promotes the flow", given: answered(halfOpen), from: "server0", in: cookieAck,
+			out:     sent(cookieAck.nat(vip, client, "client")),
+			entries: both(established, answered(leftover))},
+		row{name: "COOKIE ACK promotes a flow whose client's entry the LRU has evicted", given: halfOpen[1:], from: "server0", in: cookieAck,
+			out:     sent(cookieAck.nat(vip, client, "client")),
+			entries: both(established, leftover[1:])},
+		row{name: "a client's COOKIE ACK promotes nothing", given: answered(halfOpen), in: sctpPacket(client, vip, chunkCookieAck),
+			out: sent(sctpPacket(client, vip, chunkCookieAck).nat(source, backend, "b1"))},
+		row{name: "a refused association's COOKIE ACK promotes nothing", from: "server0", in: cookieAck,
+			given: pair("flows_new", "closing", "sctp", client, vip, source, backend), out: sent(cookieAck.nat(vip, client, "client"))},
+		row{name: "COOKIE ACK of an established association changes nothing", given: established, from: "server0", in: cookieAck,
+			out: sent(cookieAck.nat(vip, client, "client"))},
 		row{name: "an INIT that is sent again after INIT ACK promotes nothing", given: answered(halfOpen), in: initiate,
 			out: sent(initiate.nat(source, backend, "b1"))},
 		row{name: "an INIT after the association's end makes a new flow", given: closing, in: initiate,

@@ -208,11 +208,11 @@ func TestHairpin(t *testing.T) {
 				in:      m.answer(c.backend, "vip:50000").leaving("server0", "vip"),
 				out:     m.answer(c.backend, "vip:50000").turnedIn(c.frontend, "lb:50000", "server0"),
 				entries: m.afterAnswer(halfOpen, leftover, established)},
-			row{name: c.proto + ": what the client sends then promotes the flow", from: "server0",
+			row{name: c.proto + ": what the client sends then comes back, and promotes a TCP flow", from: "server0",
 				given:   m.afterAnswer(halfOpen, leftover, established),
 				in:      m.data("lb:50000", c.frontend).leaving("server0", "vip"),
 				out:     m.data("lb:50000", c.frontend).turnedIn("vip:50000", c.backend, "server0"),
-				entries: m.afterAcknowledgement(leftover, established)},
+				entries: m.afterAcknowledgement(halfOpen, leftover, established)},
 			row{name: c.proto + ": data do", from: "server0", given: established,
 				in:  m.data("lb:50000", c.frontend).leaving("server0", "vip"),
 				out: m.data("lb:50000", c.frontend).turnedIn("vip:50000", c.backend, "server0")})

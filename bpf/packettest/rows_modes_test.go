@@ -64,9 +64,14 @@ func (c modeCase) afterAnswer(halfOpen, leftover, established []string) []string
 	return answered(halfOpen)
 }
 
-func (c modeCase) afterAcknowledgement(leftover, established []string) []string {
-	if c.proto == "udp" {
+// afterAcknowledgement returns them when the client has spoken after that: in SCTP
+// the backend must accept it first.
+func (c modeCase) afterAcknowledgement(halfOpen, leftover, established []string) []string {
+	switch c.proto {
+	case "udp":
 		return both(leftover, established)
+	case "sctp":
+		return answered(halfOpen)
 	}
 	return both(answered(leftover), established)
 }
@@ -94,11 +99,11 @@ func TestModes(t *testing.T) {
 				in:      c.answer(c.backend, c.source),
 				out:     sent(c.answer(c.backend, c.source).nat(c.frontend, client, "client")),
 				entries: c.afterAnswer(halfOpen, leftover, established)},
-			row{name: name + "what the client sends then goes to the backend, and the flow is promoted",
+			row{name: name + "what the client sends then goes to the backend, and promotes a TCP flow",
 				given:   c.afterAnswer(halfOpen, leftover, established),
 				in:      c.data(client, c.frontend),
 				out:     sent(c.data(client, c.frontend).nat(c.source, c.backend, "b1")),
-				entries: c.afterAcknowledgement(leftover, established)},
+				entries: c.afterAcknowledgement(halfOpen, leftover, established)},
 			row{name: name + "data of an established flow go to the backend",
 				given: established,
 				in:    c.data(client, c.frontend),
