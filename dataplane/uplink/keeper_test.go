@@ -31,16 +31,22 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// mustKeep runs a keeper over eth1 and eth2 until the test ends.
-func mustKeep(t *testing.T) *Keeper {
+// ports makes eth1 and eth2 and says which interfaces are like them.
+func ports(t *testing.T) func(index int) bool {
 	t.Helper()
 	other := nstest.New(t)
 	other.Veth(t, "eth1", "peer1", "192.0.2.1/24", "192.0.2.2/24")
 	other.Veth(t, "eth2", "peer2", "198.51.100.1/24", "198.51.100.2/24")
-	k, err := New(func(index int) bool {
+	return func(index int) bool {
 		l, err := netlink.LinkByIndex(index)
 		return err == nil && strings.HasPrefix(l.Attrs().Name, "eth")
-	})
+	}
+}
+
+// mustKeep runs a keeper over eth1 and eth2 until the test ends.
+func mustKeep(t *testing.T) *Keeper {
+	t.Helper()
+	k, err := New(ports(t))
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -121,13 +127,18 @@ func TestRoutesFollow(t *testing.T) {
 }
 
 // A start finds the routes of the run before, and touches none of them before it
-// is told what is wanted.
+// is told what is wanted. Each keeper here is alone, as one process after another
+// is: one that runs would put back what Clean takes away.
 func TestRoutesAreAdopted(t *testing.T) {
-	k := mustKeep(t)
-	k.Watch(map[netip.Addr][]Way{vip: nil, vip2: nil})
+	wanted := ports(t)
+	first, err := New(wanted)
+	must(t, err)
+	first.Watch(map[netip.Addr][]Way{vip: nil, vip2: nil})
 	const both = "203.0.113.1 dev eth1 src 192.0.2.1; 203.0.113.2 dev eth1 src 192.0.2.1"
 	expect(t, both)
-	next, err := New(k.wanted)
+	must(t, first.Close())
+
+	next, err := New(wanted)
 	must(t, err)
 	next.sync()
 	expect(t, both)
