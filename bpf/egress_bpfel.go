@@ -18,9 +18,11 @@ import (
 const (
 	egressMapBackendAddrs = "backend_addrs"
 	egressMapBackends     = "backends"
+	egressMapCache        = "cache"
 	egressMapConfig       = "config"
 	egressMapCounters     = "counters"
 	egressMapDevices      = "devices"
+	egressMapEpoch        = "epoch"
 	egressMapFlows        = "flows"
 	egressMapFlowsNew     = "flows_new"
 	egressMapLimits       = "limits"
@@ -28,8 +30,10 @@ const (
 	egressMapRrNext       = "rr_next"
 	egressMapServices     = "services"
 	egressMapSlots        = "slots"
+	egressMapStamps       = "stamps"
 	egressMapVips         = "vips"
 	egressProgWeirEgress  = "weir_egress"
+	egressVarCacheMask    = "cache_mask"
 )
 
 // loadEgress returns the embedded CollectionSpec for egress.
@@ -83,9 +87,11 @@ type egressProgramSpecs struct {
 type egressMapSpecs struct {
 	BackendAddrs *ebpf.MapSpec `ebpf:"backend_addrs"`
 	Backends     *ebpf.MapSpec `ebpf:"backends"`
+	Cache        *ebpf.MapSpec `ebpf:"cache"`
 	Config       *ebpf.MapSpec `ebpf:"config"`
 	Counters     *ebpf.MapSpec `ebpf:"counters"`
 	Devices      *ebpf.MapSpec `ebpf:"devices"`
+	Epoch        *ebpf.MapSpec `ebpf:"epoch"`
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
 	FlowsNew     *ebpf.MapSpec `ebpf:"flows_new"`
 	Limits       *ebpf.MapSpec `ebpf:"limits"`
@@ -93,6 +99,7 @@ type egressMapSpecs struct {
 	RrNext       *ebpf.MapSpec `ebpf:"rr_next"`
 	Services     *ebpf.MapSpec `ebpf:"services"`
 	Slots        *ebpf.MapSpec `ebpf:"slots"`
+	Stamps       *ebpf.MapSpec `ebpf:"stamps"`
 	Vips         *ebpf.MapSpec `ebpf:"vips"`
 }
 
@@ -100,6 +107,7 @@ type egressMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type egressVariableSpecs struct {
+	CacheMask *ebpf.VariableSpec `ebpf:"cache_mask"`
 }
 
 // egressObjects contains all objects after they have been loaded into the kernel.
@@ -124,9 +132,11 @@ func (o *egressObjects) Close() error {
 type egressMaps struct {
 	BackendAddrs *ebpf.Map `ebpf:"backend_addrs"`
 	Backends     *ebpf.Map `ebpf:"backends"`
+	Cache        *ebpf.Map `ebpf:"cache"`
 	Config       *ebpf.Map `ebpf:"config"`
 	Counters     *ebpf.Map `ebpf:"counters"`
 	Devices      *ebpf.Map `ebpf:"devices"`
+	Epoch        *ebpf.Map `ebpf:"epoch"`
 	Flows        *ebpf.Map `ebpf:"flows"`
 	FlowsNew     *ebpf.Map `ebpf:"flows_new"`
 	Limits       *ebpf.Map `ebpf:"limits"`
@@ -134,6 +144,7 @@ type egressMaps struct {
 	RrNext       *ebpf.Map `ebpf:"rr_next"`
 	Services     *ebpf.Map `ebpf:"services"`
 	Slots        *ebpf.Map `ebpf:"slots"`
+	Stamps       *ebpf.Map `ebpf:"stamps"`
 	Vips         *ebpf.Map `ebpf:"vips"`
 }
 
@@ -141,9 +152,11 @@ func (m *egressMaps) Close() error {
 	return _EgressClose(
 		m.BackendAddrs,
 		m.Backends,
+		m.Cache,
 		m.Config,
 		m.Counters,
 		m.Devices,
+		m.Epoch,
 		m.Flows,
 		m.FlowsNew,
 		m.Limits,
@@ -151,6 +164,7 @@ func (m *egressMaps) Close() error {
 		m.RrNext,
 		m.Services,
 		m.Slots,
+		m.Stamps,
 		m.Vips,
 	)
 }
@@ -159,6 +173,7 @@ func (m *egressMaps) Close() error {
 //
 // It can be passed to loadEgressObjects or ebpf.CollectionSpec.LoadAndAssign.
 type egressVariables struct {
+	CacheMask *ebpf.Variable `ebpf:"cache_mask"`
 }
 
 // egressPrograms contains all programs after they have been loaded into the kernel.

@@ -26,13 +26,16 @@ const (
 	MapFlowsNew     = tcMapFlowsNew
 	MapCounters     = tcMapCounters
 	MapConfig       = tcMapConfig
+	MapCache        = tcMapCache
+	MapStamps       = tcMapStamps
+	MapEpoch        = tcMapEpoch
 )
 
 // MapNames returns the names of the maps that all objects share.
 func MapNames() []string {
 	return []string{
 		MapVIPs, MapServices, MapSlots, MapBackends, MapBackendAddrs, MapLimits, MapRRNext, MapNexthops,
-		MapDevices, MapFlows, MapFlowsNew, MapCounters, MapConfig,
+		MapDevices, MapFlows, MapFlowsNew, MapCounters, MapConfig, MapCache, MapStamps, MapEpoch,
 	}
 }
 

@@ -29,6 +29,27 @@ const (
 	tcBackendFlagsBACKEND_LB    tcBackendFlags = 2
 )
 
+type tcCached struct {
+	_       structs.HostLayout
+	Key     tcFlowKey
+	Rewrite struct {
+		_        structs.HostLayout
+		Saddr    uint32
+		Daddr    uint32
+		Sport    uint16
+		Dport    uint16
+		CsumAddr uint16
+		CsumPort uint16
+	}
+	Version  uint64
+	Filled   uint32
+	LastSeen uint32
+	Bytes    uint64
+	Packets  uint32
+	Nexthop  uint16
+	Pad      uint16
+}
+
 type tcClock struct {
 	_           structs.HostLayout
 	Jiffies     uint64
@@ -88,6 +109,12 @@ const (
 	tcDeviceFlagsDEVICE_REDIRECT tcDeviceFlags = 2
 	tcDeviceFlagsDEVICE_EGRESS   tcDeviceFlags = 4
 )
+
+type tcEpoch struct {
+	_      structs.HostLayout
+	Number uint32
+	Pad    uint32
+}
 
 type tcFlow struct {
 	_        structs.HostLayout
@@ -196,6 +223,12 @@ const (
 	tcServiceModeMODE_FULLNAT tcServiceMode = 2
 )
 
+type tcStamp struct {
+	_       structs.HostLayout
+	Changes uint32
+	Pad     uint32
+}
+
 type tcVip struct {
 	_       structs.HostLayout
 	Flags   uint32
@@ -215,9 +248,11 @@ const (
 const (
 	tcMapBackendAddrs        = "backend_addrs"
 	tcMapBackends            = "backends"
+	tcMapCache               = "cache"
 	tcMapConfig              = "config"
 	tcMapCounters            = "counters"
 	tcMapDevices             = "devices"
+	tcMapEpoch               = "epoch"
 	tcMapFlows               = "flows"
 	tcMapFlowsNew            = "flows_new"
 	tcMapLimits              = "limits"
@@ -225,10 +260,12 @@ const (
 	tcMapRrNext              = "rr_next"
 	tcMapServices            = "services"
 	tcMapSlots               = "slots"
+	tcMapStamps              = "stamps"
 	tcMapVips                = "vips"
 	tcProgReadClock          = "read_clock"
 	tcProgWeirTc             = "weir_tc"
 	tcVarBackendFlagsEnd     = "backend_flags_end"
+	tcVarCacheMask           = "cache_mask"
 	tcVarCounterEnd          = "counter_end"
 	tcVarDeviceFlagsEnd      = "device_flags_end"
 	tcVarFlowFlagsEnd        = "flow_flags_end"
@@ -292,9 +329,11 @@ type tcProgramSpecs struct {
 type tcMapSpecs struct {
 	BackendAddrs *ebpf.MapSpec `ebpf:"backend_addrs"`
 	Backends     *ebpf.MapSpec `ebpf:"backends"`
+	Cache        *ebpf.MapSpec `ebpf:"cache"`
 	Config       *ebpf.MapSpec `ebpf:"config"`
 	Counters     *ebpf.MapSpec `ebpf:"counters"`
 	Devices      *ebpf.MapSpec `ebpf:"devices"`
+	Epoch        *ebpf.MapSpec `ebpf:"epoch"`
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
 	FlowsNew     *ebpf.MapSpec `ebpf:"flows_new"`
 	Limits       *ebpf.MapSpec `ebpf:"limits"`
@@ -302,6 +341,7 @@ type tcMapSpecs struct {
 	RrNext       *ebpf.MapSpec `ebpf:"rr_next"`
 	Services     *ebpf.MapSpec `ebpf:"services"`
 	Slots        *ebpf.MapSpec `ebpf:"slots"`
+	Stamps       *ebpf.MapSpec `ebpf:"stamps"`
 	Vips         *ebpf.MapSpec `ebpf:"vips"`
 }
 
@@ -310,6 +350,7 @@ type tcMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcVariableSpecs struct {
 	BackendFlagsEnd     *ebpf.VariableSpec `ebpf:"backend_flags_end"`
+	CacheMask           *ebpf.VariableSpec `ebpf:"cache_mask"`
 	CounterEnd          *ebpf.VariableSpec `ebpf:"counter_end"`
 	DeviceFlagsEnd      *ebpf.VariableSpec `ebpf:"device_flags_end"`
 	FlowFlagsEnd        *ebpf.VariableSpec `ebpf:"flow_flags_end"`
@@ -343,9 +384,11 @@ func (o *tcObjects) Close() error {
 type tcMaps struct {
 	BackendAddrs *ebpf.Map `ebpf:"backend_addrs"`
 	Backends     *ebpf.Map `ebpf:"backends"`
+	Cache        *ebpf.Map `ebpf:"cache"`
 	Config       *ebpf.Map `ebpf:"config"`
 	Counters     *ebpf.Map `ebpf:"counters"`
 	Devices      *ebpf.Map `ebpf:"devices"`
+	Epoch        *ebpf.Map `ebpf:"epoch"`
 	Flows        *ebpf.Map `ebpf:"flows"`
 	FlowsNew     *ebpf.Map `ebpf:"flows_new"`
 	Limits       *ebpf.Map `ebpf:"limits"`
@@ -353,6 +396,7 @@ type tcMaps struct {
 	RrNext       *ebpf.Map `ebpf:"rr_next"`
 	Services     *ebpf.Map `ebpf:"services"`
 	Slots        *ebpf.Map `ebpf:"slots"`
+	Stamps       *ebpf.Map `ebpf:"stamps"`
 	Vips         *ebpf.Map `ebpf:"vips"`
 }
 
@@ -360,9 +404,11 @@ func (m *tcMaps) Close() error {
 	return _TcClose(
 		m.BackendAddrs,
 		m.Backends,
+		m.Cache,
 		m.Config,
 		m.Counters,
 		m.Devices,
+		m.Epoch,
 		m.Flows,
 		m.FlowsNew,
 		m.Limits,
@@ -370,6 +416,7 @@ func (m *tcMaps) Close() error {
 		m.RrNext,
 		m.Services,
 		m.Slots,
+		m.Stamps,
 		m.Vips,
 	)
 }
@@ -379,6 +426,7 @@ func (m *tcMaps) Close() error {
 // It can be passed to loadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcVariables struct {
 	BackendFlagsEnd     *ebpf.Variable `ebpf:"backend_flags_end"`
+	CacheMask           *ebpf.Variable `ebpf:"cache_mask"`
 	CounterEnd          *ebpf.Variable `ebpf:"counter_end"`
 	DeviceFlagsEnd      *ebpf.Variable `ebpf:"device_flags_end"`
 	FlowFlagsEnd        *ebpf.Variable `ebpf:"flow_flags_end"`

@@ -6,12 +6,16 @@ package bpf
 type (
 	// Backend is the value of backends.
 	Backend = tcBackend
+	// Cached is the value of cache.
+	Cached = tcCached
 	// Clock is what read_clock fills in.
 	Clock = tcClock
 	// Config is the one value of config.
 	Config = tcConfig
 	// Device is the value of devices.
 	Device = tcDevice
+	// Epoch is the one value of epoch.
+	Epoch = tcEpoch
 	// Flow is the value of flows and flows_new.
 	Flow = tcFlow
 	// FlowKey is their key.

@@ -18,9 +18,11 @@ import (
 const (
 	xdpMapBackendAddrs = "backend_addrs"
 	xdpMapBackends     = "backends"
+	xdpMapCache        = "cache"
 	xdpMapConfig       = "config"
 	xdpMapCounters     = "counters"
 	xdpMapDevices      = "devices"
+	xdpMapEpoch        = "epoch"
 	xdpMapFlows        = "flows"
 	xdpMapFlowsNew     = "flows_new"
 	xdpMapLimits       = "limits"
@@ -28,8 +30,10 @@ const (
 	xdpMapRrNext       = "rr_next"
 	xdpMapServices     = "services"
 	xdpMapSlots        = "slots"
+	xdpMapStamps       = "stamps"
 	xdpMapVips         = "vips"
 	xdpProgWeirXdp     = "weir_xdp"
+	xdpVarCacheMask    = "cache_mask"
 )
 
 // loadXdp returns the embedded CollectionSpec for xdp.
@@ -83,9 +87,11 @@ type xdpProgramSpecs struct {
 type xdpMapSpecs struct {
 	BackendAddrs *ebpf.MapSpec `ebpf:"backend_addrs"`
 	Backends     *ebpf.MapSpec `ebpf:"backends"`
+	Cache        *ebpf.MapSpec `ebpf:"cache"`
 	Config       *ebpf.MapSpec `ebpf:"config"`
 	Counters     *ebpf.MapSpec `ebpf:"counters"`
 	Devices      *ebpf.MapSpec `ebpf:"devices"`
+	Epoch        *ebpf.MapSpec `ebpf:"epoch"`
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
 	FlowsNew     *ebpf.MapSpec `ebpf:"flows_new"`
 	Limits       *ebpf.MapSpec `ebpf:"limits"`
@@ -93,6 +99,7 @@ type xdpMapSpecs struct {
 	RrNext       *ebpf.MapSpec `ebpf:"rr_next"`
 	Services     *ebpf.MapSpec `ebpf:"services"`
 	Slots        *ebpf.MapSpec `ebpf:"slots"`
+	Stamps       *ebpf.MapSpec `ebpf:"stamps"`
 	Vips         *ebpf.MapSpec `ebpf:"vips"`
 }
 
@@ -100,6 +107,7 @@ type xdpMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type xdpVariableSpecs struct {
+	CacheMask *ebpf.VariableSpec `ebpf:"cache_mask"`
 }
 
 // xdpObjects contains all objects after they have been loaded into the kernel.
@@ -124,9 +132,11 @@ func (o *xdpObjects) Close() error {
 type xdpMaps struct {
 	BackendAddrs *ebpf.Map `ebpf:"backend_addrs"`
 	Backends     *ebpf.Map `ebpf:"backends"`
+	Cache        *ebpf.Map `ebpf:"cache"`
 	Config       *ebpf.Map `ebpf:"config"`
 	Counters     *ebpf.Map `ebpf:"counters"`
 	Devices      *ebpf.Map `ebpf:"devices"`
+	Epoch        *ebpf.Map `ebpf:"epoch"`
 	Flows        *ebpf.Map `ebpf:"flows"`
 	FlowsNew     *ebpf.Map `ebpf:"flows_new"`
 	Limits       *ebpf.Map `ebpf:"limits"`
@@ -134,6 +144,7 @@ type xdpMaps struct {
 	RrNext       *ebpf.Map `ebpf:"rr_next"`
 	Services     *ebpf.Map `ebpf:"services"`
 	Slots        *ebpf.Map `ebpf:"slots"`
+	Stamps       *ebpf.Map `ebpf:"stamps"`
 	Vips         *ebpf.Map `ebpf:"vips"`
 }
 
@@ -141,9 +152,11 @@ func (m *xdpMaps) Close() error {
 	return _XdpClose(
 		m.BackendAddrs,
 		m.Backends,
+		m.Cache,
 		m.Config,
 		m.Counters,
 		m.Devices,
+		m.Epoch,
 		m.Flows,
 		m.FlowsNew,
 		m.Limits,
@@ -151,6 +164,7 @@ func (m *xdpMaps) Close() error {
 		m.RrNext,
 		m.Services,
 		m.Slots,
+		m.Stamps,
 		m.Vips,
 	)
 }
@@ -159,6 +173,7 @@ func (m *xdpMaps) Close() error {
 //
 // It can be passed to loadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type xdpVariables struct {
+	CacheMask *ebpf.Variable `ebpf:"cache_mask"`
 }
 
 // xdpPrograms contains all programs after they have been loaded into the kernel.

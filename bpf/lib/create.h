@@ -93,8 +93,8 @@ static __always_inline bool displace(const struct flow_key *reply_key, struct fl
 	flow_pair_key(dead, reply_key->proto, &client);
 	forward = bpf_map_lookup_elem(&flows, &client);
 	if (forward && flow_is_pair_of(reply_key, forward) && flow_claim(forward, forward->state))
-		bpf_map_delete_elem(&flows, &client);
-	bpf_map_delete_elem(&flows, reply_key);
+		flow_delete(&flows, &client);
+	flow_delete(&flows, reply_key);
 	return true;
 }
 

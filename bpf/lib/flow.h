@@ -4,6 +4,7 @@
 #define WEIR_LIB_FLOW_H
 
 #include "lib/parse.h"
+#include "lib/stamp.h"
 
 /* Errors of map helpers are kept in an int: before Linux 6.4 the helpers return one,
  * and the upper half of a long would be 0.
@@ -29,6 +30,11 @@ static __always_inline bool flow_is_pair_of(const struct flow_key *key, const st
 {
 	return pair->daddr == key->saddr && pair->saddr == key->daddr &&
 	       pair->dport == key->sport && pair->sport == key->dport;
+}
+
+static __always_inline const struct rewrite *flow_rewrite(const struct flow *flow)
+{
+	return (const struct rewrite *)flow;
 }
 
 /* Flags of the other direction's fresh entry. */
@@ -115,6 +121,13 @@ static __always_inline bool flow_is_same(const struct flow *one, const struct fl
 	       one->dport == other->dport && one->sport == other->sport;
 }
 
+/* Deletes an entry, and with it the copies that CPUs have. */
+static __always_inline void flow_delete(void *map, const struct flow_key *key)
+{
+	bpf_map_delete_elem(map, key);
+	cache_invalidate(key);
+}
+
 /* Deletes the reply entry at key from map if it still answers to pair. */
 static __always_inline void flow_retire_reply(void *map, const struct flow_key *key,
 					      const struct flow_key *client)
@@ -122,7 +135,7 @@ static __always_inline void flow_retire_reply(void *map, const struct flow_key *
 	struct flow *reply = bpf_map_lookup_elem(map, key);
 
 	if (reply && flow_is_pair_of(client, reply) && flow_claim(reply, reply->state))
-		bpf_map_delete_elem(map, key);
+		flow_delete(map, key);
 }
 
 /* Marks the pair of flow in map. */

@@ -11,15 +11,6 @@
 
 #include "lib/flow.h"
 
-/* What was read before stays before what is read after, on arm64 too. */
-static __always_inline void read_barrier(void)
-{
-	__u64 word = 0;
-
-	__sync_lock_test_and_set(&word, 1);
-	asm volatile("" ::"r"(&word) : "memory");
-}
-
 /* What flows_new has for a packet. */
 enum halfopen {
 	HALFOPEN_NONE,
@@ -74,6 +65,10 @@ static __always_inline bool halfopen_confirm(const struct flow_key *key, const s
 	pair = bpf_map_lookup_elem(&flows, &pair_key);
 	if (pair)
 		return flow_is_pair_of(key, pair);
+	/* An update that finds the entry there has evicted another one for nothing. */
+	pair = bpf_map_lookup_elem(&flows_new, &pair_key);
+	if (pair)
+		return flow_is_pair_of(key, pair);
 	flow_reverse(key, flow, &reverse);
 	if (!bpf_map_update_elem(&flows_new, &pair_key, &reverse, BPF_NOEXIST))
 		return true;
@@ -109,7 +104,7 @@ static __always_inline enum counter establish_both(const struct flow_key *reply_
 		return first;
 	second = establish(client_key, client);
 	if (second > COUNTER_FORWARDED && first == COUNTER_FORWARDED)
-		bpf_map_delete_elem(&flows, reply_key);
+		flow_delete(&flows, reply_key);
 	return second;
 }
 

@@ -15,6 +15,7 @@
 #define MAX_FLOWS    1048576 /* default; the loader may resize flows and flows_new */
 #define MAX_NEXTHOPS 65536   /* as many as an index in a flow can name */
 #define MAX_DEVICES  1024
+#define MAX_STAMPS   4096
 #define MAX_COUNTERS 64 /* for each hook */
 #define MAX_HOOKS    3
 #define MAX_LIMITS   4097 /* one for all answers, and sources share the others */
@@ -108,6 +109,33 @@ struct {
 	__type(value, struct flow);
 	__uint(max_entries, MAX_FLOWS);
 } flows SEC(".maps");
+
+/* CPU and hash of the key -> copy of an entry of flows. BPF writes, Go reads what was
+ * counted. Elements of a map that can be mapped lie on a page, each on a line of its own.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct cached);
+	__uint(max_entries, 1); /* set by the loader */
+} cache SEC(".maps");
+
+/* Hash of a key -> its stamp. Written by BPF. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct stamp);
+	__uint(max_entries, MAX_STAMPS);
+} stamps SEC(".maps");
+
+/* One element, read by BPF. Written by Go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct epoch);
+	__uint(max_entries, 1);
+} epoch SEC(".maps");
 
 /* As flows, for half-open flows only: a SYN flood evicts nothing else. */
 struct {

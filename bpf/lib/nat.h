@@ -11,22 +11,22 @@
 
 static __always_inline void rewrite_ethernet(void *data, const struct nexthop *hop)
 {
-	word_t *to = data;
+	word_t *mac = data;
 	const word_t *from = (const word_t *)hop->dmac;
 
-	to[0] = from[0];
-	to[1] = from[1];
-	to[2] = from[2];
+	mac[0] = from[0];
+	mac[1] = from[1];
+	mac[2] = from[2];
 }
 
 /* hop is NULL, or the packet starts here: the kernel sees to the TTL. */
-static __always_inline void rewrite_ip(struct iphdr *ip, const struct flow *flow,
+static __always_inline void rewrite_ip(struct iphdr *ip, const struct rewrite *to,
 				       const struct nexthop *hop)
 {
-	__u32 delta = flow->csum_addr;
+	__u32 delta = to->csum_addr;
 
-	ip->saddr = flow->saddr;
-	ip->daddr = flow->daddr;
+	ip->saddr = to->saddr;
+	ip->daddr = to->daddr;
 	if (hop && !ctx_starts_here()) {
 		ip->ttl--;
 		delta += TTL_DELTA;
@@ -49,33 +49,33 @@ static __always_inline void rewrite_sctp(struct sctphdr *sctp, const struct pack
  * seen are gone, which cannot be.
  */
 static __always_inline bool rewrite(ctx_t *ctx, const struct packet *packet,
-				    const struct flow *flow, const struct nexthop *hop)
+				    const struct rewrite *to, const struct nexthop *hop)
 {
 	__u32 offset = packet->l4 & 127;
 	void *data = ctx_data(ctx);
 	void *end = ctx_data_end(ctx);
 	void *l4 = data + offset;
-	word_t new_ports = *(const word_t *)&flow->sport;
+	word_t new_ports = *(const word_t *)&to->sport;
 
 	if (data + ETH_HLEN + sizeof(struct iphdr) > end || l4 + sizeof(struct udphdr) > end)
 		return false;
 	if (hop && hop->flags & NEXTHOP_VALID)
 		rewrite_ethernet(data, hop);
-	rewrite_ip(data + ETH_HLEN, flow, hop);
+	rewrite_ip(data + ETH_HLEN, to, hop);
 	switch (packet->key.proto) {
 	case IPPROTO_TCP:
 		if (l4 + sizeof(struct tcphdr) > end)
 			return false;
 		*(word_t *)l4 = new_ports;
 		ctx_fix_sum(ctx, l4 + offsetof(struct tcphdr, check),
-			    offset + offsetof(struct tcphdr, check), flow->csum_addr,
-			    flow->csum_port, false);
+			    offset + offsetof(struct tcphdr, check), to->csum_addr, to->csum_port,
+			    false);
 		return true;
 	case IPPROTO_UDP:
 		*(word_t *)l4 = new_ports;
 		ctx_fix_sum(ctx, l4 + offsetof(struct udphdr, check),
-			    offset + offsetof(struct udphdr, check), flow->csum_addr,
-			    flow->csum_port, true);
+			    offset + offsetof(struct udphdr, check), to->csum_addr, to->csum_port,
+			    true);
 		return true;
 	case IPPROTO_SCTP:
 		if (l4 + sizeof(struct sctphdr) > end)

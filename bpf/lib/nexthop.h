@@ -21,9 +21,10 @@ struct route {
 	__be32 gateway;
 };
 
-static __always_inline const struct nexthop *nexthop_cached(const struct flow *flow)
+/* The next hop of an index in a flow. NULL: there is none of the present generation. */
+static __always_inline const struct nexthop *nexthop_at(__u32 index)
 {
-	__u32 index = flow->nexthop, zero = 0;
+	__u32 zero = 0;
 	const struct config *now = bpf_map_lookup_elem(&config, &zero);
 	const struct nexthop *hop = bpf_map_lookup_elem(&nexthops, &index);
 

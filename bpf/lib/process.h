@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* The way of a packet through the program. An established connection's packet
- * takes process, one lookup, forward; everything else goes through unusual.
+ * takes process, its copy or one lookup, forward; everything else goes through unusual.
  */
 #ifndef WEIR_LIB_PROCESS_H
 #define WEIR_LIB_PROCESS_H
 
 #include "lib/addresses.h"
+#include "lib/cache.h"
 #include "lib/create.h"
 #include "lib/halfopen.h"
 #include "lib/icmp_error.h"
@@ -26,7 +27,7 @@ static __noinline int deliver(ctx_t *ctx, const struct packet *packet, struct fl
 		return finish(COUNTER_PASSED);
 	if (unlikely(packet->signals & SIGNAL_ADDRESSES) && !hide_addresses(ctx, packet))
 		return finish(DROP_MALFORMED);
-	if (!rewrite(ctx, packet, flow, NULL))
+	if (!rewrite(ctx, packet, flow_rewrite(flow), NULL))
 		return finish(DROP_INTERNAL);
 	flow_touch(flow, packet->length);
 	count(HOOK, COUNTER_FORWARDED);
@@ -63,7 +64,7 @@ static __noinline int forward(ctx_t *ctx, const struct packet *packet, struct fl
 
 	if (unlikely(is_delivered(packet, flow)))
 		return deliver(ctx, packet, flow);
-	hop = nexthop_cached(flow);
+	hop = nexthop_at(flow->nexthop);
 	if (unlikely(ctx_is_misdelivered(ctx, hop)))
 		return finish(COUNTER_PASSED);
 	if (!ctx_starts_here() && packet->ttl <= 1)
@@ -81,11 +82,32 @@ static __noinline int forward(ctx_t *ctx, const struct packet *packet, struct fl
 		return refuse(ctx, packet, DROP_MTU_EXCEEDED, hop->mtu);
 	if (unlikely(packet->signals & SIGNAL_ADDRESSES) && !hide_addresses(ctx, packet))
 		return finish(DROP_MALFORMED);
-	if (!rewrite(ctx, packet, flow, hop))
+	if (!rewrite(ctx, packet, flow_rewrite(flow), hop))
 		return finish(DROP_INTERNAL);
 	flow_touch(flow, packet->length);
 	count(HOOK, COUNTER_FORWARDED);
 	return ctx_send(ctx, hop, route.gateway);
+}
+
+/* forward for what a copy is enough for. CACHE_MISS: the packet is as it was. */
+#define CACHE_MISS -2
+
+static __always_inline int forward_cached(ctx_t *ctx, const struct packet *packet,
+					  struct cached *line)
+{
+	const struct nexthop *hop = nexthop_at(line->nexthop);
+
+	if (!hop || packet->ttl <= 1)
+		return CACHE_MISS;
+	if (packet->length > hop->mtu && nexthop_length(ctx, packet) > hop->mtu)
+		return CACHE_MISS;
+	if (unlikely(ctx_is_misdelivered(ctx, hop) || !ctx_may_send(hop)))
+		return CACHE_MISS;
+	if (!rewrite(ctx, packet, &line->rewrite, hop))
+		return finish(DROP_INTERNAL);
+	cache_touch(line, packet->length);
+	count(HOOK, COUNTER_FORWARDED);
+	return ctx_send(ctx, hop, 0);
 }
 
 /* Sends a packet of a flow that is half-open, by its copy. */
@@ -146,7 +168,7 @@ static __noinline int forward_error(ctx_t *ctx, const struct packet *packet,
 	along.key = quote->answers; /* the way is the flow's */
 	if (!ctx_starts_here() && packet->ttl <= 1)
 		return finish(DROP_TTL_EXCEEDED);
-	hop = nexthop_cached(flow);
+	hop = nexthop_at(flow->nexthop);
 	if (!hop) {
 		enum counter verdict = nexthop_resolve(ctx, &along, flow, &route);
 
@@ -239,7 +261,7 @@ static __always_inline bool renew(const struct flow_key *key, struct flow *flow)
 	flow_retire_reply(&flows_new, &pair_key, key);
 	bpf_map_delete_elem(&flows_new, key);
 	flow_retire_reply(&flows, &pair_key, key);
-	bpf_map_delete_elem(&flows, key);
+	flow_delete(&flows, key);
 	return true;
 }
 
@@ -281,6 +303,8 @@ static __noinline int unusual(ctx_t *ctx, const struct packet *packet)
 
 	if (!flow)
 		return unestablished(ctx, packet);
+	if (packet->signals)
+		cache_drop(key, flow);
 	if (!(packet->signals & SIGNAL_FIRST) || flow->state != FLOW_CLOSING) {
 		flow_signal(&flows, key, flow, packet->signals);
 		return forward(ctx, packet, flow);
@@ -290,11 +314,45 @@ static __noinline int unusual(ctx_t *ctx, const struct packet *packet)
 	return unestablished(ctx, packet);
 }
 
+/* Sends a packet that opens and closes nothing: by this CPU's copy of its flow, or by
+ * the flow, of which a copy is made then. What leaves this node is mostly no flow's and
+ * would look for a copy in vain. CACHE_MISS: it is of no established flow. A function of
+ * its own for its stack, which the long way does not need.
+ */
+static __noinline int established(ctx_t *ctx, const struct packet *packet)
+{
+	const struct flow_key *key = &packet->key;
+	bool copies = cache_mask && !ctx_starts_here();
+	__u64 version = 0;
+	struct flow *flow;
+	int action;
+
+	if (copies) {
+		__u32 hash = cache_hash(key);
+		struct cached *line;
+
+		version = cache_version(hash);
+		line = cache_find(key, hash, version);
+		if (likely(line)) {
+			action = forward_cached(ctx, packet, line);
+			if (likely(action != CACHE_MISS))
+				return action;
+		}
+		read_barrier();
+	}
+	flow = bpf_map_lookup_elem(&flows, key);
+	if (unlikely(!flow))
+		return CACHE_MISS;
+	action = forward(ctx, packet, flow);
+	if (copies)
+		cache_fill(key, flow, version);
+	return action;
+}
+
 static __always_inline int process(ctx_t *ctx)
 {
 	struct packet packet = {};
 	enum shape shape;
-	struct flow *flow;
 
 	count(HOOK, COUNTER_IN);
 	shape = parse(ctx, &packet);
@@ -302,11 +360,12 @@ static __always_inline int process(ctx_t *ctx)
 		return finish(COUNTER_PASSED);
 	if (unlikely(shape != SHAPE_PACKET))
 		return misfit(ctx, &packet, shape);
-	if (unlikely(packet.signals))
-		return unusual(ctx, &packet);
-	flow = bpf_map_lookup_elem(&flows, &packet.key);
-	if (likely(flow))
-		return forward(ctx, &packet, flow);
+	if (likely(!packet.signals)) {
+		int action = established(ctx, &packet);
+
+		if (likely(action != CACHE_MISS))
+			return action;
+	}
 	return unusual(ctx, &packet);
 }
 

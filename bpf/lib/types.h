@@ -16,7 +16,7 @@ struct flow_key {
 	__be16 dport;
 	__u8 proto;
 	__u8 pad[3];
-};
+} __attribute__((aligned(8)));
 
 enum flow_state {
 	FLOW_HALF_OPEN = 0,   /* the client has not shown yet that it hears answers */
@@ -51,6 +51,47 @@ struct flow {
 	__u32 last_seen; /* low 32 bits of jiffies */
 	__u64 packets;
 	__u64 bytes;
+};
+
+/* What a packet gets: the beginning of struct flow. */
+struct rewrite {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u16 csum_addr;
+	__u16 csum_port;
+} __attribute__((may_alias));
+
+_Static_assert(__builtin_offsetof(struct flow, csum_port) ==
+		       __builtin_offsetof(struct rewrite, csum_port),
+	       "it is");
+
+/* A CPU's copy of an entry of flows, one cache line (lib/cache.h). */
+struct cached {
+	struct flow_key key; /* proto 0: none */
+	struct rewrite rewrite;
+	__u64 version;	 /* stamp and epoch when flows was asked */
+	__u32 filled;	 /* low 32 bits of jiffies then */
+	__u32 last_seen; /* the same, of the last packet */
+	__u64 bytes;	 /* that flows does not know of yet */
+	__u32 packets;
+	__u16 nexthop;
+	__u16 pad;
+};
+
+_Static_assert(sizeof(struct cached) == 64, "a line");
+
+/* What the copies of some keys must agree with. */
+struct stamp {
+	__u32 changes;
+	__u32 pad;
+};
+
+/* One element: Go counts on when it has removed entries of flows that are in use. */
+struct epoch {
+	__u32 number;
+	__u32 pad;
 };
 
 enum vip_flags {

@@ -85,7 +85,7 @@ func newState() *state {
 // Next hops of earlier rows become stale by a new generation.
 func (w *world) program(s *state, entries []string) error {
 	errs := []error{w.clear(bpf.MapVIPs), w.clear(bpf.MapServices), w.clear(bpf.MapFlows), w.clear(bpf.MapFlowsNew),
-		w.clear(bpf.MapDevices), w.clear(bpf.MapBackendAddrs), w.zeroCounters(), w.fillBuckets()}
+		w.clear(bpf.MapDevices), w.clear(bpf.MapBackendAddrs), w.zeroCounters(), w.fillBuckets(), w.emptyCache()}
 	for _, host := range s.backends {
 		errs = append(errs, w.maps[bpf.MapBackendAddrs].Put(bpf.Addr(addr(host)), uint32(1)))
 	}
@@ -104,6 +104,37 @@ func (w *world) program(s *state, entries []string) error {
 		errs = append(errs, w.putEntry(line))
 	}
 	return errors.Join(append(errs, w.nextGeneration())...)
+}
+
+func (w *world) emptyCache() error {
+	return w.putCache(make([]bpf.Cached, w.maps[bpf.MapCache].MaxEntries()))
+}
+
+func (w *world) putCache(lines []bpf.Cached) error {
+	keys := make([]uint32, len(lines))
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	_, err := w.maps[bpf.MapCache].BatchUpdate(keys, lines, nil)
+	return err
+}
+
+// allCopies returns all lines of the cache, those that are empty too.
+func (w *world) allCopies() ([]bpf.Cached, error) {
+	n := w.maps[bpf.MapCache].MaxEntries()
+	var cursor ebpf.MapBatchCursor
+	keys, lines := make([]uint32, n), make([]bpf.Cached, n)
+	_, err := w.maps[bpf.MapCache].BatchLookup(&cursor, keys, lines, nil)
+	if errors.Is(err, ebpf.ErrKeyNotExist) { // the end
+		err = nil
+	}
+	return lines, err
+}
+
+// cached returns the copies of flows that there are.
+func (w *world) cached() ([]bpf.Cached, error) {
+	lines, err := w.allCopies()
+	return slices.DeleteFunc(lines, func(c bpf.Cached) bool { return c.Key.Proto == 0 }), err
 }
 
 // fillBuckets forgets which answers were given.
@@ -285,8 +316,13 @@ func (w *world) entries() (lines []string, packets, bytes uint64, err error) {
 			return nil, 0, 0, err
 		}
 	}
+	copies, err := w.cached()
+	for _, c := range copies { // that flows do not know of yet
+		packets += uint64(c.Packets)
+		bytes += c.Bytes
+	}
 	slices.Sort(lines)
-	return lines, packets, bytes, nil
+	return lines, packets, bytes, err
 }
 
 func entryText(table string, key bpf.FlowKey, flow bpf.Flow) string {

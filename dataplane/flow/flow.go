@@ -19,6 +19,8 @@ type Maps interface {
 	DeleteFlow(maps.FlowTable, bpf.FlowKey) error
 	InsertFlow(maps.FlowTable, bpf.FlowKey, bpf.Flow) (bool, error)
 	ReplaceFlow(maps.FlowTable, bpf.FlowKey, bpf.Flow) error
+	EachCopy(func(bpf.Cached)) error
+	DropCopies() error
 }
 
 // Ticks tells the time by which flows note when they were seen. *Clock is the
@@ -81,12 +83,33 @@ func (t *Table) Read(ctx context.Context) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.addCopies(entries, now); err != nil {
+		return nil, err
+	}
 	for k, f := range halfOpen {
 		if f.State != bpf.FlowEstablished { // else a rest of a flow that has ended
 			add(k, f)
 		}
 	}
 	return entries, nil
+}
+
+// addCopies adds to established flows what CPUs have counted apart.
+func (t *Table) addCopies(entries []Entry, now Instant) error {
+	at := make(map[bpf.FlowKey]int, len(entries))
+	for i, e := range entries {
+		at[e.Key] = i
+	}
+	return t.maps.EachCopy(func(c bpf.Cached) {
+		i, ok := at[c.Key]
+		if !ok || !maps.IsCopyOf(c, entries[i].Flow) {
+			return
+		}
+		e := &entries[i]
+		e.Flow.Packets += uint64(c.Packets)
+		e.Flow.Bytes += c.Bytes
+		e.Idle = min(e.Idle, now.Since(c.LastSeen))
+	})
 }
 
 // Scan walks both tables and returns the ids that flows name, for plan.Make.

@@ -23,6 +23,8 @@ type memory struct {
 	tables  [2]map[bpf.FlowKey]bpf.Flow
 	touch   func(bpf.FlowKey)
 	deleted []string
+	copies  []bpf.Cached
+	dropped int // how often copies were
 }
 
 func newMemory() *memory {
@@ -56,6 +58,18 @@ func (m *memory) InsertFlow(t maps.FlowTable, k bpf.FlowKey, f bpf.Flow) (bool, 
 	}
 	m.tables[t][k] = f
 	return true, nil
+}
+
+func (m *memory) EachCopy(f func(bpf.Cached)) error {
+	for _, c := range m.copies {
+		f(c)
+	}
+	return nil
+}
+
+func (m *memory) DropCopies() error {
+	m.dropped++
+	return nil
 }
 
 func (m *memory) ReplaceFlow(t maps.FlowTable, k bpf.FlowKey, f bpf.Flow) error {
@@ -117,14 +131,14 @@ func TestSweep(t *testing.T) {
 		{"the other direction keeps it", maps.Established, v1.TCP, bpf.FlowEstablished, 3 * time.Hour, time.Second, 2},
 		{"one direction only downloads", maps.Established, v1.UDP, bpf.FlowEstablished, 0, time.Hour, 2},
 		{"closed TCP waits", maps.Established, v1.TCP, bpf.FlowClosing, 50 * time.Second, 50 * time.Second, 2},
-		{"closed TCP goes", maps.Established, v1.TCP, bpf.FlowClosing, 61 * time.Second, 61 * time.Second, 0},
+		{"closed TCP goes", maps.Established, v1.TCP, bpf.FlowClosing, 64 * time.Second, 64 * time.Second, 0},
 		{"a SYN waits for its answer", maps.HalfOpen, v1.TCP, bpf.FlowHalfOpen, 29 * time.Second, 29 * time.Second, 2},
 		{"a SYN nobody answered goes", maps.HalfOpen, v1.TCP, bpf.FlowHalfOpen, 31 * time.Second, 31 * time.Second, 0},
 		{"a repeated SYN keeps its flow", maps.HalfOpen, v1.TCP, bpf.FlowHalfOpen, time.Second, 31 * time.Second, 2},
 		{"what has moved to flows goes soon", maps.HalfOpen, v1.TCP, bpf.FlowEstablished, 11 * time.Second, 11 * time.Second, 0},
-		{"UDP goes after five minutes", maps.Established, v1.UDP, bpf.FlowEstablished, 5*time.Minute + time.Second, 5*time.Minute + time.Second, 0},
+		{"UDP goes after five minutes", maps.Established, v1.UDP, bpf.FlowEstablished, 5*time.Minute + 4*time.Second, 5*time.Minute + 4*time.Second, 0},
 		{"SCTP lives between heartbeats", maps.Established, v1.SCTP, bpf.FlowEstablished, 200 * time.Second, 200 * time.Second, 2},
-		{"SCTP goes without heartbeats", maps.Established, v1.SCTP, bpf.FlowEstablished, 211 * time.Second, 211 * time.Second, 0},
+		{"SCTP goes without heartbeats", maps.Established, v1.SCTP, bpf.FlowEstablished, 214 * time.Second, 214 * time.Second, 0},
 		{"seen after the clock was read", maps.Established, v1.UDP, bpf.FlowEstablished, -time.Second, -time.Second, 2},
 	}
 	for _, tt := range tests {
@@ -159,10 +173,10 @@ func TestSweepGoesByTheServicesTimeout(t *testing.T) {
 		idle  time.Duration
 		left  int
 	}{
-		{"a shorter one ends flows early", maps.Established, bpf.FlowEstablished, 10 * time.Second, 11 * time.Second, 0},
+		{"a shorter one ends flows early", maps.Established, bpf.FlowEstablished, 10 * time.Second, 14 * time.Second, 0},
 		{"and not before", maps.Established, bpf.FlowEstablished, 10 * time.Second, 9 * time.Second, 2},
 		{"a longer one keeps flows", maps.Established, bpf.FlowEstablished, 24 * time.Hour, 23 * time.Hour, 2},
-		{"closed flows have their own", maps.Established, bpf.FlowClosing, 24 * time.Hour, 61 * time.Second, 0},
+		{"closed flows have their own", maps.Established, bpf.FlowClosing, 24 * time.Hour, 64 * time.Second, 0},
 		{"so have half-open ones", maps.HalfOpen, bpf.FlowHalfOpen, 24 * time.Hour, 31 * time.Second, 0},
 		{"and what a promoted flow has left", maps.HalfOpen, bpf.FlowEstablished, 24 * time.Hour, 11 * time.Second, 0},
 	}

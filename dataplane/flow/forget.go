@@ -40,6 +40,9 @@ func (t *Table) Forget(ctx context.Context, policy Policy) (int, error) {
 			total++
 		}
 	}
+	if total > 0 {
+		return total, t.maps.DropCopies()
+	}
 	return total, nil
 }
 

@@ -22,7 +22,13 @@ type Policy struct {
 // over tells whether an entry has nothing more to wait for.
 func (p Policy) over(k bpf.FlowKey, f bpf.Flow, table maps.FlowTable, now Instant) bool {
 	idle := now.Since(f.LastSeen)
-	return p.orphaned(k, f) && idle > orphanGrace || idle > p.timeout(k, f, table)
+	if p.orphaned(k, f) && idle > orphanGrace {
+		return true
+	}
+	if table == maps.Established {
+		idle -= copyLag
+	}
+	return idle > p.timeout(k, f, table)
 }
 
 func (p Policy) orphaned(k bpf.FlowKey, f bpf.Flow) bool {

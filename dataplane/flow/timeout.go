@@ -38,6 +38,11 @@ const (
 	// sctpHalfOpen sees the INIT repeated after 3, 9 and 21 s (RFC 9260, T1-init).
 	sctpHalfOpen = 30 * time.Second
 
+	// copyLag is how much later than its entry says a flow may have been seen: by
+	// a CPU's copy of it, which lives for CACHE_TICKS (bpf/lib/cache.h), 2.5 s
+	// where HZ is 100.
+	copyLag = 3 * time.Second
+
 	// promoted is how long the entry of a half-open flow stays after the flow
 	// has moved: whoever missed it in the one table just before finds it here.
 	promoted = 10 * time.Second

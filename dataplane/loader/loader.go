@@ -105,7 +105,9 @@ func (l *Loaded) loadTC(o Options) error {
 	if err != nil {
 		return fmt.Errorf("read BPF object: %w", err)
 	}
-	resize(spec, o.MaxFlows)
+	if err := resize(spec, o.MaxFlows); err != nil {
+		return err
+	}
 	adopted, err := adopt(spec, o.Pins)
 	if err != nil {
 		return err
@@ -141,7 +143,9 @@ func (l *Loaded) loadXDP(o Options) error {
 		if err != nil {
 			return fmt.Errorf("read BPF object: %w", err)
 		}
-		resize(spec, o.MaxFlows)
+		if err := resize(spec, o.MaxFlows); err != nil {
+			return err
+		}
 		if !frags {
 			spec.Programs[bpf.ProgramXDP].Flags &^= unix.BPF_F_XDP_HAS_FRAGS
 		}
@@ -165,7 +169,9 @@ func (l *Loaded) loadEgress(o Options) error {
 	if err != nil {
 		return fmt.Errorf("read BPF object: %w", err)
 	}
-	resize(spec, o.MaxFlows)
+	if err := resize(spec, o.MaxFlows); err != nil {
+		return err
+	}
 	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.shared(spec)})
 	if err != nil {
 		return fmt.Errorf("load egress program: %w", err)
@@ -194,12 +200,19 @@ func withAdvice(err error) error {
 	return err
 }
 
-func resize(spec *ebpf.CollectionSpec, maxFlows uint32) {
-	if maxFlows == 0 {
-		return
+func resize(spec *ebpf.CollectionSpec, maxFlows uint32) error {
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("count CPUs: %w", err)
 	}
-	spec.Maps[bpf.MapFlows].MaxEntries = maxFlows
-	spec.Maps[bpf.MapFlowsNew].MaxEntries = maxFlows / 4
+	if err := bpf.SizeCache(spec, cpus, bpf.CacheLines(cpus)); err != nil {
+		return err
+	}
+	if maxFlows != 0 {
+		spec.Maps[bpf.MapFlows].MaxEntries = maxFlows
+		spec.Maps[bpf.MapFlowsNew].MaxEntries = maxFlows / 4
+	}
+	return nil
 }
 
 // Close lets go of programs and maps. Pinned maps stay.

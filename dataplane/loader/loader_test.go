@@ -52,7 +52,8 @@ func TestHooksShareTheirMaps(t *testing.T) {
 			t.Fatal(err)
 		}
 		id, _ := info.ID()
-		if xdp[id] != tc[id] || egress[id] != tc[id] {
+		// At egress nothing goes by copies of flows, of which the epoch is a part.
+		if xdp[id] != tc[id] || egress[id] != (tc[id] && name != bpf.MapEpoch) {
 			t.Errorf("map %s: used by TC %t, by XDP %t, at egress %t", name, tc[id], xdp[id], egress[id])
 		}
 	}

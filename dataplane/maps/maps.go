@@ -22,6 +22,7 @@ type Maps struct {
 	backendAddrs                    *ebpf.Map
 	devices, counters, config       *ebpf.Map
 	flows, flowsNew                 *ebpf.Map
+	cache, epoch                    *ebpf.Map
 }
 
 // New finds the maps by their names in a loaded collection, which stays the
@@ -38,6 +39,7 @@ func New(loaded map[string]*ebpf.Map) (*Maps, error) {
 		backendAddrs: loaded[bpf.MapBackendAddrs],
 		devices:      loaded[bpf.MapDevices], counters: loaded[bpf.MapCounters], config: loaded[bpf.MapConfig],
 		flows: loaded[bpf.MapFlows], flowsNew: loaded[bpf.MapFlowsNew],
+		cache: loaded[bpf.MapCache], epoch: loaded[bpf.MapEpoch],
 	}, nil
 }
 

@@ -28,6 +28,9 @@ func mustMaps(t *testing.T) (*Maps, map[string]*ebpf.Map) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := bpf.SizeCache(spec, 1, 4*flowBatch); err != nil {
+		t.Fatal(err)
+	}
 	loaded := map[string]*ebpf.Map{}
 	for _, name := range bpf.MapNames() {
 		m, err := ebpf.NewMap(spec.Maps[name])

@@ -2,9 +2,9 @@
 // the process: packets are forwarded while weir restarts, and the next weir
 // adopts what it finds.
 //
-//	<folder>/v1/maps/flows     a map by its name in the BPF object
-//	<folder>/v1/links/tc-3     the link of a hook and an interface's index
-//	<folder>/v1/links/qdisc-3  a program that marks a clsact qdisc as ours
+//	<folder>/v2/maps/flows     a map by its name in the BPF object
+//	<folder>/v2/links/tc-3     the link of a hook and an interface's index
+//	<folder>/v2/links/qdisc-3  a program that marks a clsact qdisc as ours
 //
 // A pinned link holds its program, so programs have no pins of their own.
 package pin
@@ -23,7 +23,7 @@ import (
 // Schema numbers what the maps mean. Whoever changes the meaning of a field,
 // or lets the programs expect of a map what older ones did not keep, takes the
 // next number. A changed layout is noticed without it, by the maps' BTF.
-const Schema = 1
+const Schema = 2
 
 // Only root reads what is pinned.
 const mode fs.FileMode = 0o700

@@ -1,0 +1,189 @@
+package packettest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/weir-lb/weir/bpf"
+)
+
+// copyOf returns the copy that CPUs have of a flow, by the address of who sends; nil:
+// none.
+func (w *world) copyOf(t *testing.T, source string) *bpf.Cached {
+	t.Helper()
+	lines, err := w.cached()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range lines {
+		if c.Key.Saddr == bpf.Addr(ap(source).Addr()) && c.Key.Sport == bpf.Port(ap(source).Port()) {
+			return &c
+		}
+	}
+	return nil
+}
+
+// flowOf returns the entry of flows by who sends.
+func (w *world) flowOf(t *testing.T, source string) (key bpf.FlowKey, flow bpf.Flow) {
+	t.Helper()
+	for it := w.maps[bpf.MapFlows].Iterate(); it.Next(&key, &flow); {
+		if key.Saddr == bpf.Addr(ap(source).Addr()) && key.Sport == bpf.Port(ap(source).Port()) {
+			return key, flow
+		}
+	}
+	t.Fatalf("flows has nothing from %s", source)
+	return key, flow
+}
+
+// Packets after the first go by a copy, of which flows learns when it ends.
+func TestEstablishedPacketsGoByACopy(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		w.connect(t, hook, 40000)
+		data := tcpPacket("client:40000", "vip:80", ack|psh)
+		for range 3 {
+			if w.send(t, hook, "", data) == nil {
+				t.Fatal("data were not sent")
+			}
+		}
+		_, before := w.flowOf(t, "client:40000")
+		copied := w.copyOf(t, "client:40000")
+		if copied == nil || copied.Packets < 2 {
+			t.Fatalf("the copy is %+v, want it to have counted two packets at least", copied)
+		}
+		// SYN, ACK and the data; the copy has what flows lacks.
+		if n := before.Packets + uint64(copied.Packets); n != 5 {
+			t.Errorf("flows and its copy counted %d packets, want 5", n)
+		}
+		w.send(t, hook, "", data.withTTL(1))
+		if n := w.counter(t, hook, bpf.DropTTLExceeded); n != 1 {
+			t.Errorf("counted %d ttl_exceeded, want 1", n)
+		}
+		if w.send(t, hook, "", tcpPacket("client:40000", "vip:80", fin|ack)) == nil {
+			t.Fatal("FIN was not sent")
+		}
+		if _, after := w.flowOf(t, "client:40000"); after.Packets != 6 {
+			t.Errorf("a FIN left %d packets counted in flows, want 6", after.Packets)
+		}
+		if w.copyOf(t, "client:40000") != nil {
+			t.Error("a FIN leaves the copy")
+		}
+	})
+}
+
+// A copy whose time is over, or that Go has dropped, asks flows.
+func TestCopiesEnd(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, w *world){
+		"by age": func(t *testing.T, w *world) {
+			w.changeCopies(t, func(c *bpf.Cached) { c.Filled -= 251 })
+		},
+		"by the epoch": func(t *testing.T, w *world) {
+			var e bpf.Epoch
+			if err := w.maps[bpf.MapEpoch].Lookup(uint32(0), &e); err != nil {
+				t.Fatal(err)
+			}
+			e.Number++
+			if err := w.maps[bpf.MapEpoch].Put(uint32(0), e); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+				w.connect(t, hook, 40000)
+				data := tcpPacket("client:40000", "vip:80", ack|psh)
+				for range 3 {
+					w.send(t, hook, "", data)
+				}
+				key, _ := w.flowOf(t, "client:40000")
+				if err := w.maps[bpf.MapFlows].Delete(key); err != nil {
+					t.Fatal(err)
+				}
+				if w.send(t, hook, "", data) == nil {
+					t.Fatal("data did not go by the copy")
+				}
+				end(t, w)
+				if err := w.clear(bpf.MapFlowsNew); err != nil {
+					t.Fatal(err)
+				}
+				if w.send(t, hook, "", data) != nil {
+					t.Error("data still go by a copy of what is not in flows")
+				}
+			})
+		})
+	}
+}
+
+// changeCopies edits all copies that CPUs have.
+func (w *world) changeCopies(t *testing.T, change func(*bpf.Cached)) {
+	t.Helper()
+	lines, err := w.allCopies()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range lines {
+		if lines[i].Key.Proto != 0 {
+			change(&lines[i])
+		}
+	}
+	if err := w.putCache(lines); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A connection that comes back from the same port, or takes a closed one's tuple over,
+// is another: no CPU may send its packets by the last one's copy. The copies are put
+// back, as another CPU would still have them.
+func TestNoCopyOutlivesItsConnection(t *testing.T) {
+	t.Run("the client comes back", func(t *testing.T) {
+		hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+			w.connect(t, hook, 40000)
+			data := tcpPacket("client:40000", "vip:80", ack|psh)
+			w.send(t, hook, "", data)
+			w.send(t, hook, "", data)
+			old, err := w.allCopies()
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.send(t, hook, "", tcpPacket("client:40000", "vip:80", rst))
+			if w.send(t, hook, "", tcpPacket("client:40000", "vip:80", syn)) == nil {
+				t.Fatal("SYN was not sent")
+			}
+			if err := w.putCache(old); err != nil {
+				t.Fatal(err)
+			}
+			w.send(t, hook, "", data)
+			if c := w.copyOf(t, "client:40000"); c == nil || c.Packets != 1 {
+				t.Errorf("the new connection's packet went by the last one's copy: %+v", c)
+			}
+		})
+	})
+	t.Run("another client takes the tuple", func(t *testing.T) {
+		hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+			source := w.connect(t, hook, 40000)
+			answer := tcpPacket("b1:8080", fmt.Sprintf("vip:%d", source), ack|psh)
+			w.send(t, hook, "server0", answer)
+			w.send(t, hook, "server0", answer)
+			old, err := w.allCopies()
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.send(t, hook, "", tcpPacket("client:40000", "vip:80", rst))
+			out := w.send(t, hook, "", tcpPacket("client2:40000", "vip:80", syn))
+			if out == nil || int(out[34])<<8|int(out[35]) != source {
+				t.Fatalf("the other client's SYN did not take source port %d", source)
+			}
+			if err := w.putCache(old); err != nil {
+				t.Fatal(err)
+			}
+			out = w.send(t, hook, "server0", tcpPacket("b1:8080", fmt.Sprintf("vip:%d", source), syn|ack))
+			if out == nil {
+				t.Fatal("SYN-ACK was not sent")
+			}
+			w.send(t, hook, "", tcpPacket("client2:40000", "vip:80", ack))
+			out = w.send(t, hook, "server0", answer)
+			if out == nil || string(out[30:34]) != string(addr("client2").AsSlice()) {
+				t.Error("the second client's answer went to the first")
+			}
+		})
+	})
+}
