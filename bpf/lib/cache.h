@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* A copy of established flows for each CPU, one cache line each, in front of flows:
- * a hit of the hash touches three lines on three pages (docs/adr/0012).
+ * a hit of the hash touches three lines on three pages (docs/adr/0011).
  *
  * A line is good for CACHE_TICKS after flows was asked for it, and no longer than its
  * stamp is: whoever removes an entry of flows, or gives its key to another connection,
