@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # kernels.sh [6.1|6.12]...: boots Debian's kernels in qemu (emulated: no KVM is needed) and runs in each what depends on
-# the kernel: the verifier's judgement of both programs, the packet tables, attaching, pinning and adopting. Without an
+# the kernel, side by side: the verifier's judgement of the programs, the packet tables, attaching, pinning and adopting. Without an
 # argument it takes all. Kernels are kept in build/kernels.
 set -euo pipefail
 # shellcheck source=ci/lib/guard.sh
@@ -13,7 +13,7 @@ source ci/lib/say.sh
 source ci/lib/apt.sh
 
 # A machine that has not ended after that many minutes hangs.
-readonly minutes=6
+readonly minutes=12
 
 # meta SERIES: prints Debian's package that depends on the newest kernel of a series.
 meta() {
@@ -98,6 +98,20 @@ boot() {
 		-kernel "$1/boot/vmlinuz-$(release_of "$1")" -initrd "$1/disk" -append 'console=ttyS0 quiet panic=-1 no_timer_check softlockup_panic=1 watchdog_thresh=20' </dev/null
 }
 
+# boot_all FOLDER...: boots them at once: one has work for little more than one CPU.
+# shellcheck disable=SC2317 # guarded calls it
+boot_all() {
+	local folder machines=() status=0
+	for folder in "$@"; do
+		boot "$folder" &
+		machines+=($!)
+	done
+	for folder in "${machines[@]}"; do
+		wait "$folder" || status=$?
+	done
+	return "$status"
+}
+
 came_to_end() { grep -q '^kernelinit: done$' "$1/results" 2>/dev/null; }
 
 # events FOLDER: prints the results as go test -json does.
@@ -112,30 +126,36 @@ events() {
 	done
 }
 
-# try SERIES: boots one kernel. Its tests' own lines are shown by testlog, as everywhere.
-try() {
-	local folder began=$SECONDS status=0
-	folder=$(bring "$1")
-	pack "$folder"
-	say "booting Linux $(release_of "$folder")"
-	guarded boot "$folder" || status=$?
-	[[ -z $guard_interrupted ]] || exit 130
-	if ! came_to_end "$folder"; then
-		# An emulated machine on a busy one loses timer interrupts now and then, and stalls. Tests that stall do it twice.
-		say "Linux $(release_of "$folder") stalled or crashed: booting it once more"
-		guarded boot "$folder" || status=$?
-		[[ -z $guard_interrupted ]] || exit 130
-	fi
+# verdict FOLDER: shows what the tests said, their own lines by testlog, as everywhere, and whether all passed.
+verdict() {
+	local folder=$1 status=0
 	if ! came_to_end "$folder"; then
 		tail -n 40 "$folder/console" "$folder/results" >&2 || true
-		say "Linux $(release_of "$folder") did not come to an end (status $status, 124: $minutes minutes are over); its console is in $folder/console"
+		say "Linux $(release_of "$folder") did not come to an end within $minutes minutes, twice; its console is in $folder/console"
 		return 1
 	fi
-	status=0
 	events "$folder" | build/tools/testlog || status=1
 	if grep -E '^kernelinit: end [^ ]+ [^0]' "$folder/results"; then status=1; fi
-	say "Linux $(release_of "$folder"): $([[ $status -eq 0 ]] && echo passed || echo FAILED), $((SECONDS - began)) s"
+	say "Linux $(release_of "$folder"): $([[ $status -eq 0 ]] && echo passed || echo FAILED)"
 	return "$status"
+}
+
+# run FOLDER...: boots kernels until each has come to its end, twice at most. An emulated machine on a busy one loses
+# timer interrupts now and then, and stalls. Tests that stall do it twice.
+run() {
+	local folder stalled
+	for _ in first second; do
+		say "booting Linux $(for folder in "$@"; do release_of "$folder"; done | paste -s -d ' ')"
+		guarded boot_all "$@" || true # what counts is how far the tests came
+		[[ -z $guard_interrupted ]] || exit 130
+		stalled=()
+		for folder in "$@"; do
+			came_to_end "$folder" || stalled+=("$folder")
+		done
+		[[ ${#stalled[@]} -gt 0 ]] || return 0
+		say "stalled or crashed: $(for folder in "${stalled[@]}"; do release_of "$folder"; done | paste -s -d ' ')"
+		set -- "${stalled[@]}"
+	done
 }
 
 [[ $(dpkg --print-architecture) == amd64 ]] || die "the emulated machines are amd64 only; run this on one"
@@ -150,8 +170,15 @@ done
 mkdir -p build/tools
 go build -o build/tools/testlog ./ci/testlog
 build
-failed=0
+folders=()
 for name in "${wanted[@]}"; do
-	try "$name" || failed=1
+	folder=$(bring "$name")
+	pack "$folder"
+	folders+=("$folder")
+done
+run "${folders[@]}"
+failed=0
+for folder in "${folders[@]}"; do
+	verdict "$folder" || failed=1
 done
 exit "$failed"
