@@ -150,7 +150,9 @@ func (d *Dataplane) open(o Options, choice hook.Choice) error {
 func (d *Dataplane) FlowTable() v1.FlowTable { return d.fill.Table() }
 
 // Conditions returns what is not as it should be with the dataplane as a whole.
-func (d *Dataplane) Conditions() []v1.Condition { return d.fill.Conditions() }
+func (d *Dataplane) Conditions() []v1.Condition {
+	return append(d.fill.Conditions(), d.hooks.Conditions()...)
+}
 
 // Interfaces returns all interfaces of the node and what is attached to them.
 func (d *Dataplane) Interfaces() []v1.Interface { return d.hooks.Interfaces() }

@@ -89,7 +89,7 @@ func (d *Dataplane) end(hooks func(*hook.Hooks) error, pins func(*pin.Folder) er
 
 // Clean removes all that a weir has left which does not run any more: programs,
 // maps and their pins, routes to VIPs. Nothing there is success; without a folder
-// of pins there are only routes.
+// of pins there are only routes, and TC filters.
 func Clean(pinDir string) error {
 	there, err := pinDir != "", error(nil)
 	if there {
@@ -99,7 +99,7 @@ func Clean(pinDir string) error {
 		return err
 	}
 	if !there {
-		return uplink.Clean()
+		return errors.Join(uplink.Clean(), hook.Clean(nil))
 	}
 	// The folder first: a weir that runs has it, and keeps its routes.
 	pins, err := pin.Take(pinDir)
@@ -107,7 +107,7 @@ func Clean(pinDir string) error {
 		return err
 	}
 	layouts, err := pins.Layouts()
-	err = errors.Join(err, uplink.Clean())
+	err = errors.Join(err, uplink.Clean(), hook.Clean(pins))
 	for _, one := range layouts {
 		err = errors.Join(err, hook.Clean(one))
 	}

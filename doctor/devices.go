@@ -77,18 +77,34 @@ func programs(c *check, f Facts) {
 		if _, used := hooked[i.Name]; !used {
 			continue
 		}
-		for _, p := range i.Programs {
-			if p.Ours {
-				continue
+		for n, p := range i.Programs {
+			switch {
+			case p.Ours:
+			case p.Where == "xdp":
+				c.warn("it comes before weir, which takes TC behind it; detach it (ip link set dev "+i.Name+" xdp off) to let weir use XDP",
+					"program %d (%s) of somebody else is attached at %s of %s", p.ID, p.Name, p.Where, i.Name)
+			case oursIn(i.Programs[n:], p.Where):
+				c.warn("give it a filter priority above weir's 2, let it answer TC_ACT_UNSPEC, or leave this interface to it by --blacklist",
+					"program %d (%s) of somebody else runs before weir at %s of %s: packets that it takes or answers with TC_ACT_OK never come to weir", p.ID, p.Name, p.Where, i.Name)
+			default:
+				c.warn("see that it lets packets to service addresses pass, or leave this interface to it by --blacklist",
+					"program %d (%s) of somebody else is attached at %s of %s", p.ID, p.Name, p.Where, i.Name)
 			}
-			do := "see that it lets packets to service addresses pass, or leave this interface to it by --blacklist"
-			if p.Where == "xdp" {
-				do = "it comes before weir, which takes TC behind it; detach it (ip link set dev " + i.Name + " xdp off) to let weir use XDP"
+		}
+	}
+	if f.Observed != nil && len(f.Unseen) > 0 { // weir may see what we may not
+		for _, d := range f.Observed.Conditions {
+			if d.Type == v1.ConditionPacketsSeen && !d.Status {
+				c.warn("see the message", "%s: %s", d.Reason, d.Message)
 			}
-			c.warn(do, "program %d (%s) of somebody else is attached at %s of %s", p.ID, p.Name, p.Where, i.Name)
 		}
 	}
 	c.otherwise("no program of others is where weir takes packets")
+}
+
+// oursIn tells whether one of weir's is among those at a place.
+func oursIn(programs []Program, where string) bool {
+	return slices.ContainsFunc(programs, func(p Program) bool { return p.Ours && p.Where == where })
 }
 
 // offloads knows the traps of offloads: what merges packets for good, and

@@ -115,6 +115,16 @@ func TestExamine(t *testing.T) {
 		{"a foreign XDP program", well(), func(f *Facts) {
 			f.Interfaces[0].Programs = append(f.Interfaces[0].Programs, Program{ID: 9, Name: "cil_xdp", Where: "xdp"})
 		}, "programs", Warn, "program 9 (cil_xdp)"},
+		{"a foreign program behind weir", well(), func(f *Facts) {
+			f.Interfaces[0].Programs = append(f.Interfaces[0].Programs, Program{ID: 9, Name: "tail", Where: "tc ingress"})
+		}, "programs", Warn, "program 9 (tail) of somebody else is attached at tc ingress of eth1; see that it lets"},
+		{"a foreign program in front of weir", well(), func(f *Facts) {
+			f.Interfaces[0].Programs = append([]Program{{ID: 9, Name: "cil_from_netdev", Where: "tc ingress"}}, f.Interfaces[0].Programs...)
+		}, "programs", Warn, "program 9 (cil_from_netdev) of somebody else runs before weir at tc ingress of eth1"},
+		{"a foreign program in front of weir that only weir can see", well(), func(f *Facts) {
+			f.Unseen = []string{"x"}
+			f.Observed.Conditions = []v1.Condition{{Type: v1.ConditionPacketsSeen, Reason: "ForeignProgram", Message: "before weir runs program 9"}}
+		}, "programs", Warn, "before weir runs program 9"},
 		{"a foreign program where weir takes nothing", well(), func(f *Facts) {
 			f.Interfaces[1].Programs = []Program{{ID: 9, Name: "cil_from_overlay", Where: "tc ingress"}}
 		}, "programs", OK, "no program of others"},

@@ -51,7 +51,8 @@ type Interface struct {
 	Up   bool
 	// MTU in bytes.
 	MTU int
-	// Programs are all that are attached, ours among them.
+	// Programs are all that are attached, ours among them, those at one place in
+	// the order in which they run.
 	Programs []Program
 	// Merges tells by feature whether received packets are merged: "gro", and
 	// "lro", which the packets do not survive. A feature that cannot be asked

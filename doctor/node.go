@@ -23,7 +23,7 @@ func daemon(c *check, f Facts) {
 		}
 	}
 	for _, d := range o.Conditions {
-		if !d.Status {
+		if !d.Status && d.Type != v1.ConditionPacketsSeen { // the check of programs has that
 			c.warn("see the message", "%s: %s", d.Reason, d.Message)
 		}
 	}

@@ -214,6 +214,8 @@ const (
 	ConditionEstablished = "Established"
 	// ConditionFlowSpace: established flows have room to grow.
 	ConditionFlowSpace = "FlowSpace"
+	// ConditionPacketsSeen: no program of others runs before weir's.
+	ConditionPacketsSeen = "PacketsSeen"
 	// ConditionPersisted: what the node shall do survives its restart.
 	ConditionPersisted = "Persisted"
 )

@@ -36,6 +36,11 @@ func (c clsact) attach(p *ebpf.Program, index int) (attached, error) {
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("add clsact qdisc: %w", err)
 	}
+	if !made && c.parent == egress.parent {
+		if err := hasEgress(index); err != nil {
+			return nil, err
+		}
+	}
 	f := &filter{c, index}
 	if made {
 		if err := c.mark(index, p); err != nil {
@@ -48,6 +53,21 @@ func (c clsact) attach(p *ebpf.Program, index int) (attached, error) {
 		return nil, errors.Join(fmt.Errorf("attach TC %s filter: %w", c.name, err), f.removeQdisc())
 	}
 	return f, nil
+}
+
+// hasEgress refuses a qdisc of the older kind "ingress", which has the handle of
+// clsact: the kernel would take an egress filter and run it at ingress.
+func hasEgress(index int) error {
+	qdiscs, err := netlink.QdiscList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}})
+	if err != nil {
+		return fmt.Errorf("list qdiscs: %w", err)
+	}
+	for _, q := range qdiscs {
+		if q.Type() == "ingress" {
+			return errors.New("attach TC egress filter: somebody's ingress qdisc takes the place of clsact; replace it (tc qdisc del dev IFACE ingress; tc qdisc add dev IFACE clsact)")
+		}
+	}
+	return nil
 }
 
 // filter is ours at one side of an interface.
@@ -106,10 +126,10 @@ func (f *filter) removeQdisc() error {
 	return f.unmark(f.index)
 }
 
-// sweep removes a filter that an earlier process left at this side. The
-// qdisc stays: dropUnused removes it where a mark says that it is ours.
-func (s side) sweep(index int) error {
-	filters, err := filtersAt(index, s.parent)
+// sweep removes a filter that an earlier process left at this side, and the qdisc
+// if it is ours and empty then. Success without one.
+func (c clsact) sweep(index int) error {
+	filters, err := filtersAt(index, c.parent)
 	if gone(err) {
 		return nil
 	}
@@ -117,12 +137,16 @@ func (s side) sweep(index int) error {
 		return fmt.Errorf("list TC filters: %w", err)
 	}
 	for _, f := range filters {
-		b, ok := f.(*netlink.BpfFilter)
-		if ok && b.Name == s.filter && b.Handle == filterHandle && b.Priority == filterPriority {
-			return (&filter{clsact{s, &qdiscs{}}, index}).detach()
+		if b, ok := f.(*netlink.BpfFilter); ok && c.ours(b) {
+			return (&filter{c, index}).detach()
 		}
 	}
 	return nil
+}
+
+// ours says that weir has made the filter, this process or an earlier one.
+func (s side) ours(b *netlink.BpfFilter) bool {
+	return b.Name == s.filter && b.Handle == filterHandle && b.Priority == filterPriority
 }
 
 func filtersAt(index int, parent uint32) ([]netlink.Filter, error) {

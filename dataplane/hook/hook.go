@@ -207,7 +207,7 @@ func (h *hooked) complete() bool {
 func (h *Hooks) attach(have *hooked, index int) {
 	want := have.decided
 	var failed []string
-	try := func(have *attached, wanted bool, attach func() (attached, error)) {
+	try := func(have *attached, wanted bool, attach func() (attached, error), sweep func() error) {
 		var err error
 		switch {
 		case wanted && *have == nil:
@@ -215,16 +215,20 @@ func (h *Hooks) attach(have *hooked, index int) {
 		case !wanted && *have != nil:
 			err = (*have).detach()
 			*have = nil
+		case !wanted:
+			err = sweep()
 		}
 		if err != nil {
 			failed = append(failed, err.Error())
 		}
 	}
-	try(&have.attachment.egress, want.egress, func() (attached, error) { return h.attachTC(egress, h.options.Egress, index) })
-	try(&have.attachment.tc, want.tc, func() (attached, error) { return h.attachTC(ingress, h.options.TC, index) })
+	try(&have.attachment.egress, want.egress, func() (attached, error) { return h.attachTC(egress, h.options.Egress, index) },
+		func() error { return h.sweep(egress, index) })
+	try(&have.attachment.tc, want.tc, func() (attached, error) { return h.attachTC(ingress, h.options.TC, index) },
+		func() error { return h.sweep(ingress, index) })
 	try(&have.attachment.xdp, want.xdp, func() (attached, error) {
 		return h.adoptOr(pinXDP, index, h.options.XDP, attachXDP)
-	})
+	}, func() error { return nil }) // a link, which dropUnused knows by its pin
 	have.status.Hook, have.status.Reason = "none", want.reason
 	switch {
 	case have.attachment.xdp != nil:
@@ -243,7 +247,7 @@ func (h *Hooks) attachTC(at side, p *ebpf.Program, index int) (attached, error) 
 	if h.tcx {
 		l, err := h.adoptOr(at.pin, index, p, at.attachTCX)
 		if err == nil {
-			return l, at.sweep(index)
+			return l, h.sweep(at, index)
 		}
 		if !errors.Is(err, ebpf.ErrNotSupported) {
 			return nil, err
@@ -252,6 +256,10 @@ func (h *Hooks) attachTC(at side, p *ebpf.Program, index int) (attached, error) 
 	}
 	return clsact{at, &h.qdiscs}.attach(p, index)
 }
+
+// sweep removes a filter that an earlier run has left at this side: nothing but
+// its name tells of it, so it outlives the links' pins.
+func (h *Hooks) sweep(at side, index int) error { return clsact{at, &h.qdiscs}.sweep(index) }
 
 // describe gathers what the choice depends on. The driver is asked for once.
 func (h *Hooks) describe(l netlink.Link, have *hooked) netif {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 
 	"github.com/weir-lb/weir/dataplane/pin"
 )
@@ -175,12 +176,29 @@ func dropFilters(pins *pin.Folder, index int) error {
 	return errors.Join((&filter{clsact{egress, q}, index}).detach(), (&filter{clsact{ingress, q}, index}).detach())
 }
 
-// Clean takes off all that an earlier run has left with these pins, when no
-// Hooks are at work.
+// Clean takes off all that an earlier run has left, when no Hooks are at work:
+// what these pins tell of, and filters on any interface. Without pins (nil) only
+// the latter.
 func Clean(pins *pin.Folder) error {
-	h := &Hooks{options: Options{Pins: pins}}
-	if err := h.dropUnused(); err != nil {
+	h := &Hooks{options: Options{Pins: pins}, qdiscs: qdiscs{pins: pins}}
+	if err := errors.Join(h.dropUnused(), h.sweepAll()); err != nil {
 		return fmt.Errorf("detach what an earlier run left: %w", err)
 	}
 	return nil
+}
+
+// sweepAll sweeps both sides of every interface.
+func (h *Hooks) sweepAll() error {
+	links, err := netlink.LinkList()
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	var errs []error
+	for _, l := range links {
+		errs = append(errs, h.sweep(egress, l.Attrs().Index), h.sweep(ingress, l.Attrs().Index))
+	}
+	return errors.Join(errs...)
 }

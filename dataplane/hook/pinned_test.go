@@ -171,6 +171,48 @@ func TestClsactFiltersOutliveAndAreReplaced(t *testing.T) {
 	}
 }
 
+// Without TCX nothing but a name tells of a filter: the start after one with
+// egress takes the filter off that is not wanted any more, and the qdisc goes with
+// the last of them.
+func TestClsactFiltersThatAreNotWantedGo(t *testing.T) {
+	nstest.New(t).Veth(t, "eth5", "peer5", "", "")
+	pins := mustPins(t)
+	must(t, start(t, Options{WithoutTCX: true, Egress: asked, Pins: pins}).Close())
+	expectAttached(t, "eth5", 0, 1, false)
+	expectEgress(t, "eth5", 0, 1)
+	second := start(t, Options{WithoutTCX: true, Pins: pins})
+	expectAttached(t, "eth5", 0, 1, false)
+	expectEgress(t, "eth5", 0, 0)
+	must(t, second.Close())
+	must(t, start(t, Options{WithoutTCX: true, Pins: pins, Filter: Filter{Blacklist: regexp.MustCompile("eth5")}}).Close())
+	expectAttached(t, "eth5", 0, 0, false)
+	if qdiscs, _ := netlink.QdiscList(nstest.MustLink(t, "eth5")); hasClsact(qdiscs) {
+		t.Error("the clsact qdisc stays")
+	}
+	if names, err := pins.Names(); err != nil || len(names) > 0 {
+		t.Errorf("pins %v are left, %v", names, err)
+	}
+}
+
+// Clean needs no pin to find a filter, and leaves the filters of others with
+// their qdisc.
+func TestCleanFindsFiltersWithoutPins(t *testing.T) {
+	nstest.New(t).Veth(t, "eth5", "peer5", "", "")
+	index := nstest.MustLink(t, "eth5").Attrs().Index
+	mustForeignFilters(t, index, program(t, ebpf.SchedCLS, "foreign"))
+	for _, pins := range []*pin.Folder{nil, mustPins(t)} {
+		for _, at := range []side{ingress, egress} {
+			_, err := clsact{at, &qdiscs{}}.attach(program(t, ebpf.SchedCLS, at.filter), index)
+			must(t, err)
+		}
+		expectAttached(t, "eth5", 0, 2, false)
+		expectEgress(t, "eth5", 0, 2)
+		must(t, Clean(pins))
+		expectAttached(t, "eth5", 0, 1, false)
+		expectEgress(t, "eth5", 0, 1)
+	}
+}
+
 // What a version of another schema has left goes too, filters and all.
 func TestCleanTakesFiltersOfAnotherSchema(t *testing.T) {
 	nstest.New(t).Veth(t, "eth5", "peer5", "", "")
