@@ -148,10 +148,27 @@ func TestExamine(t *testing.T) {
 			f.Observed.Services[0].Programmed = false
 			f.Observed.Services[0].Conditions = []v1.Condition{{Reason: "NoRoom", Message: "slots are full"}}
 		}, "services", Fail, "default/web; the first says NoRoom: slots are full"},
+		{"a service without a route of the node's own", well(), func(f *Facts) {
+			f.Observed.Services[0].Conditions = []v1.Condition{{Type: v1.ConditionNodeTraffic, Reason: "NoUplink", Message: "no interface with the egress program"}}
+		}, "services", Warn, "NodeTraffic/NoUplink of default/web: no interface with the egress program"},
+		{"a withdrawn address", well(), func(f *Facts) {
+			f.Observed.Services[0].Conditions = []v1.Condition{{Type: v1.ConditionAnnounced, Reason: "NoLiveBackend", Message: "withdrawn"}}
+		}, "services", Warn, "Announced/NoLiveBackend of default/web: withdrawn"},
+		{"a condition that holds", well(), func(f *Facts) {
+			f.Observed.Services[0].Conditions = []v1.Condition{{Type: v1.ConditionHealthy, Status: true}}
+		}, "services", OK, "1 services are served"},
 		{"a backend without a way", well(), func(f *Facts) { f.Observed.Services[0].BackendStates[0].State = v1.BackendUnreachable }, "backends", Fail, "ip neigh"},
 		{"a backend that fails its probe", well(), func(f *Facts) { f.Observed.Services[0].BackendStates[0].State = v1.BackendInactive }, "backends", Warn, "weirctl get ep"},
 		{"a backend on the node without the flag", well(), func(f *Facts) { f.Observed.Services[0].BackendStates[0].State = v1.BackendUnserved }, "backends", Warn, "--egr-hooks"},
 		{"a session down", worker(), func(f *Facts) { f.Observed.BGP.Peers[0].State = "active" }, "bgp", Fail, "is active"},
+		{"a session down on another port", worker(), func(f *Facts) {
+			f.Observed.BGP.ListenPort = 1179
+			f.Observed.BGP.Peers[0] = v1.PeerStatus{Peer: v1.Peer{Port: 1179}, State: "active"}
+		}, "bgp", Fail, "port 1179 is open both ways"},
+		{"a session down with a peer on another port", worker(), func(f *Facts) {
+			f.Observed.BGP.ListenPort = 1179
+			f.Observed.BGP.Peers[0].State = "active"
+		}, "bgp", Fail, "port 1179 here and port 179 there"},
 		{"a peer that knows no one", worker(), func(f *Facts) { f.Observed.BGP = nil }, "bgp", Warn, "--setBGP"},
 		{"BGP without peers", well(), func(f *Facts) { f.Observed.BGP.Peers = nil }, "bgp", Warn, "without any peer"},
 		{"a route that could not be installed", worker(), func(f *Facts) {
@@ -189,5 +206,21 @@ func (f *Facts) bind(name string) {
 func TestExamineNothing(t *testing.T) {
 	if got := len(Examine(Facts{})); got < len(checks) {
 		t.Errorf("%d findings of %d checks", got, len(checks))
+	}
+}
+
+// Two looks at one node say the same in the same order.
+func TestExamineInAStableOrder(t *testing.T) {
+	f := well()
+	for _, name := range []string{"eth2", "eth3", "eth4", "eth5", "eth6"} {
+		i := f.Observed.Interfaces[0]
+		i.Name = name
+		f.Observed.Interfaces = append(f.Observed.Interfaces, i)
+	}
+	first := Examine(f)
+	for range 20 {
+		if got := Examine(f); !slices.Equal(got, first) {
+			t.Fatalf("found %+v, and before %+v", got, first)
+		}
 	}
 }

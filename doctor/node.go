@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 
 	v1 "github.com/weir-lb/weir/api/v1"
@@ -8,6 +10,9 @@ import (
 
 // listed is how many names a line has at most.
 const listed = 5
+
+// bgpPort is the TCP port of BGP where none is given (RFC 4271).
+const bgpPort uint16 = 179
 
 // daemon says whether weir answers, and what it says of itself as a whole.
 func daemon(c *check, f Facts) {
@@ -54,7 +59,33 @@ func services(c *check, f Facts) {
 	if len(broken) > 0 {
 		c.fail("see the conditions by weirctl get lb -o json", "%d of %d services are not served: %s; the first says %s", len(broken), len(f.Observed.Services), names(broken), why)
 	}
+	partly(c, f.Observed.Services)
 	c.otherwise("%d services are served", len(f.Observed.Services))
+}
+
+// partly names services that are served, but not as they were asked for: one
+// finding for each type and reason, with the message of the first.
+func partly(c *check, services []v1.ServiceStatus) {
+	type kind struct{ Type, Reason string }
+	having, says := map[kind][]string{}, map[kind]string{}
+	var order []kind
+	for _, s := range services {
+		for _, d := range s.Conditions {
+			ofBackends := d.Type == v1.ConditionReachable || d.Type == v1.ConditionHealthy // named by the check backends
+			if !s.Programmed || d.Status || ofBackends {
+				continue
+			}
+			k := kind{d.Type, d.Reason}
+			if having[k] == nil {
+				order, says[k] = append(order, k), d.Message
+			}
+			having[k] = append(having[k], s.Name)
+		}
+	}
+	for _, k := range order {
+		c.warn("see the message, and all conditions by weirctl get lb -o json",
+			"%s/%s of %s: %s", k.Type, k.Reason, names(having[k]), says[k])
+	}
 }
 
 // backends names those that get no traffic.
@@ -104,7 +135,7 @@ func sessions(c *check, f Facts) {
 	}
 	for _, p := range b.Peers {
 		if p.State != "established" {
-			c.fail("see that the peer runs, that port 179 is open both ways, and that AS numbers and passwords agree",
+			c.fail("see that the peer runs, that "+ports(*b, p)+", and that AS numbers and passwords agree",
 				"session with %s (AS %d) is %s", p.Address, p.ASN, p.State)
 		}
 	}
@@ -117,6 +148,15 @@ func sessions(c *check, f Facts) {
 		c.warn("see weirctl get nodes where kube-weir runs: it finds peers by its Services", "BGP is on, without any peer")
 	}
 	c.otherwise("%d sessions are up, %d routes learned", len(b.Peers), len(b.Routes))
+}
+
+// ports says which TCP ports a session needs: either end may open it.
+func ports(b v1.BGPStatus, p v1.PeerStatus) string {
+	here, there := cmp.Or(b.ListenPort, bgpPort), cmp.Or(p.Port, bgpPort)
+	if here == there {
+		return fmt.Sprintf("port %d is open both ways", here)
+	}
+	return fmt.Sprintf("port %d here and port %d there are open", here, there)
 }
 
 // names joins the first few, each once.

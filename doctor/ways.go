@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -40,8 +41,8 @@ func mtu(c *check, f Facts) {
 				"%s has an MTU of %d, but %s below it carries %d with headers of %d: outer packets are cut or lost", i.Name, i.MTU, o.Below, o.BelowMTU, o.Overhead)
 			continue
 		}
-		for _, h := range hooked {
-			if h.MTU > i.MTU {
+		for _, name := range slices.Sorted(maps.Keys(hooked)) {
+			if h := hooked[name]; h.MTU > i.MTU {
 				c.note("%s takes packets up to %d, %s carries %d: longer ones for pods behind it are refused, not cut", h.Name, h.MTU, i.Name, i.MTU)
 			}
 		}

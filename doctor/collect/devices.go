@@ -3,8 +3,10 @@ package collect
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -40,11 +42,7 @@ func devices() ([]doctor.Interface, []string, error) {
 		}
 		all = append(all, i)
 	}
-	var lines []string
-	for line := range unseen {
-		lines = append(lines, line)
-	}
-	return all, lines, nil
+	return all, slices.Sorted(maps.Keys(unseen)), nil
 }
 
 func kindOf(l netlink.Link) string {
