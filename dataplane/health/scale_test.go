@@ -1,0 +1,190 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/dataplane/internal/nstest"
+)
+
+// gaps is a prober that keeps the longest time between two probes of a target.
+type gaps struct {
+	Prober
+
+	mu      sync.Mutex
+	started map[Target]time.Time
+	longest time.Duration
+	probes  int
+}
+
+// Probe notes the start of one.
+func (g *gaps) Probe(ctx context.Context, t Target) (time.Duration, error) {
+	now := time.Now()
+	g.mu.Lock()
+	if before, ok := g.started[t]; ok {
+		g.longest = max(g.longest, now.Sub(before))
+	}
+	g.started[t] = now
+	g.probes++
+	g.mu.Unlock()
+	return g.Prober.Probe(ctx, t)
+}
+
+func (g *gaps) seen() (targets, probes int, longest time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.started), g.probes, g.longest
+}
+
+// watch runs a monitor over all until the test ends.
+func watch(t *testing.T, m *Monitor, all []Target) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- m.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	m.Watch(all)
+}
+
+// mustListenOn opens n ports of every address that the host has.
+func mustListenOn(t *testing.T, host *nstest.Namespace, first, n int) []net.Listener {
+	t.Helper()
+	all := make([]net.Listener, n)
+	host.Do(t, func() {
+		for i := range all {
+			l, err := net.Listen("tcp4", fmt.Sprintf(":%d", first+i))
+			if err != nil {
+				t.Errorf("listen: %v", err)
+				return
+			}
+			all[i] = l
+		}
+	})
+	t.Cleanup(func() {
+		for _, l := range all {
+			_ = l.Close() // closed already where the test killed it
+		}
+	})
+	return all
+}
+
+// mustHave gives the host every address of a prefix.
+func mustHave(t *testing.T, host *nstest.Namespace, prefix string) {
+	t.Helper()
+	nstest.MustRoute(t, prefix, backend)
+	_, own, err := net.ParseCIDR(prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.Do(t, func() {
+		lo := nstest.MustLink(t, "lo").Attrs().Index
+		if err := netlink.RouteAdd(&netlink.Route{
+			Dst: own, LinkIndex: lo, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST,
+		}); err != nil {
+			t.Errorf("route %s to the host itself: %v", prefix, err)
+		}
+	})
+}
+
+// cpu is the time that this process has had: nodes and host, as both are in it.
+func cpu(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// Five thousand endpoints over real sockets: each is asked within its period,
+// those whose server dies are down within Detection, and no other ever is.
+func TestThousandsOfSocketsAreProbedOnTime(t *testing.T) {
+	const addresses, ports, first = 50, 100, 20000
+	host := mustHost(t)
+	mustHave(t, host, "10.3.0.0/24")
+	listeners := mustListenOn(t, host, first, ports)
+	var all []Target
+	for a := range addresses {
+		for p := range ports {
+			all = append(all, Target{
+				Type:    v1.ProbeTCP,
+				Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 3, 0, byte(a + 1)}), uint16(first+p)),
+			})
+		}
+	}
+	timing := Timing{Period: 3 * time.Second, Timeout: time.Second, Retries: 2}
+	const slack = time.Second // of a busy machine
+	g := &gaps{Prober: &Network{}, started: map[Target]time.Time{}}
+	m := New(g, timing)
+	began, spent := time.Now(), cpu(t)
+	watch(t, m, all)
+	nstest.Eventually(t, func() string {
+		if _, probes, _ := g.seen(); probes < 2*len(all) {
+			return fmt.Sprintf("%d probes, want two of each of %d", probes, len(all))
+		}
+		return ""
+	})
+	if down := downs(m); down > 0 {
+		t.Errorf("%d are down before any died", down)
+	}
+	_, asked, _ := g.seen()
+	spent = cpu(t) - spent
+	t.Logf("%d probes took %v of CPU, %v each, both ends together", asked, spent, spent/time.Duration(asked))
+	died := time.Now()
+	if err := listeners[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	expectDown(t, m, addresses)
+	found := time.Since(died)
+	if found > timing.Detection()+slack {
+		t.Errorf("the last of them was found after %v, want %v", found, timing.Detection())
+	}
+	targets, probes, longest := g.seen()
+	if targets != len(all) || longest > timing.Period+slack {
+		t.Errorf("%d of %d were asked, the longest time between two probes of one was %v; the period is %v", targets, len(all), longest, timing.Period)
+	}
+	t.Logf("%d probes of %d endpoints in %v, %v between two of one at most; the dead were found after %v",
+		probes, len(all), time.Since(began), longest, found)
+	for target, s := range m.Report() {
+		if s.Down != (target.Address.Port() == first) {
+			t.Fatalf("%v: down %t, %+v", target.Address, s.Down, s.Probe)
+		}
+	}
+}
+
+// A dozen dead UDP endpoints behind one address, whose kernel sends few ICMP
+// errors (icmp_ratelimit), here ten times as many as it does by default: so all
+// times are a tenth of the product's.
+func TestDeadUDPSocketsBehindOneAddress(t *testing.T) {
+	const dead, faster = 12, 10
+	host := mustHost(t)
+	host.Do(t, func() { nstest.Sysctl(t, "icmp_ratelimit", fmt.Sprint(icmpInterval.Milliseconds()/faster)) })
+	mustListenUDP(t, host)
+	all := []Target{{Type: v1.ProbeUDP, Address: at(backend, open)}}
+	for i := range dead {
+		all = append(all, Target{Type: v1.ProbeUDP, Address: at(backend, uint16(shut+i))})
+	}
+	m := New(&Network{}, Timing{Period: DefaultPeriod / faster, Timeout: DefaultTimeout / faster, Retries: DefaultRetries})
+	m.icmp = icmpInterval / faster
+	began := time.Now()
+	watch(t, m, all)
+	expectDown(t, m, dead)
+	t.Logf("%d dead UDP endpoints are down after %v, %d times that by default", dead, time.Since(began), faster)
+	if m.Report()[all[0]].Down {
+		t.Error("the one that lives is down")
+	}
+}
