@@ -42,6 +42,9 @@ type Limits struct {
 	// Body is the most that a request may carry, in bytes: 10 000 services
 	// with 10 backends are 10 MB.
 	Body int64
+	// Connections is how many a listener has open at a time: for one more, the
+	// oldest goes.
+	Connections int
 	// Header and Read bound the time to read a request's head and all of it,
 	// Write the time from there to the end of the answer, Idle the life of an
 	// unused connection.
@@ -52,7 +55,7 @@ type Limits struct {
 
 // DefaultLimits let 64 MiB come in over a link of 20 Mbit/s.
 var DefaultLimits = Limits{
-	Body:   64 << 20,
+	Body: 64 << 20, Connections: 256,
 	Header: 5 * time.Second, Read: 30 * time.Second, Write: 60 * time.Second, Idle: 2 * time.Minute,
 	Shutdown: 5 * time.Second,
 }
@@ -76,8 +79,20 @@ func New(node *agent.Node, log *slog.Logger, limits Limits) *Server {
 // Run serves on listeners until ctx ends, lets requests under way finish, and
 // closes the listeners. Its error is that of the first listener that fails.
 func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	handler := s.Handler()
+	for _, l := range listeners {
+		group.Go(func() error { return s.serve(ctx, l, handler) })
+	}
+	return group.Wait()
+}
+
+// serve is Run for one listener, so that each has its own bound: who fills the
+// port does not keep the node's own clients from the socket.
+func (s *Server) serve(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{
-		Handler:           s.Handler(),
+		Handler:           handler,
+		ConnState:         newConnections(s.limits.Connections, s.log).follow,
 		ReadHeaderTimeout: s.limits.Header,
 		ReadTimeout:       s.limits.Read,
 		WriteTimeout:      s.limits.Write,
@@ -86,14 +101,12 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, l := range listeners {
-		group.Go(func() error {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
-	}
+	group.Go(func() error {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
 	group.Go(func() error {
 		<-ctx.Done()
 		// The end of ctx must not cut what Shutdown waits for.
