@@ -18,7 +18,7 @@ import (
 // complete checks everything before anything is touched. All mistakes are
 // told at once, a line each.
 func (f *flags) complete() (config, error) {
-	c := config{manifests: f.manifests, passwords: f.bgpPasswordFile, tls: f.tls, socket: f.socket, memory: f.memory}
+	c := config{manifests: f.manifests, passwords: f.bgpPasswordFile, tls: f.tls, socket: f.socket, listen: f.listen, memory: f.memory}
 	c.controller.UniqueIP, c.controller.Monitor, c.controller.UsePodNetwork = f.setUniqueIP, f.monitor, f.usePodNetwork
 	c.controller.Withdraw = f.withdraw
 	if c.memory == "" {

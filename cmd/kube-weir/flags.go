@@ -26,7 +26,7 @@ type flags struct {
 	monitor, setUniqueIP, usePodNetwork bool
 	withdraw                            bool
 	tls                                 transport.Files
-	socket, memory, logLevel            string
+	socket, listen, memory, logLevel    string
 }
 
 // config is what follows from the flags.
@@ -37,6 +37,7 @@ type config struct {
 	tls            transport.Files
 	secure         bool
 	socket, memory string
+	listen         string // TCP address of the API, empty for none
 	level          slog.Level
 }
 
@@ -73,6 +74,7 @@ func (f *flags) define(set *pflag.FlagSet) {
 	set.StringVar(&f.tls.Key, "tls-key", "", "PEM file of its private key")
 	set.StringVar(&f.tls.CA, "tls-ca", "", "PEM file of the CA of the nodes' certificates")
 	set.StringVar(&f.socket, "socket", "/run/weir/kube-weir.sock", "unix socket of the API")
+	set.StringVar(&f.listen, "listen", "", "TCP address of the API too, for Prometheus (/metrics), such as 0.0.0.0:11112; clients need a certificate of --tls-ca, and without certificates it is loopback only")
 	set.StringVar(&f.memory, "memory", "", "file that keeps addresses over a restart (default: kube-weir.json beside the socket)")
 	set.StringVar(&f.logLevel, "log-level", "info", "least level to log: debug, info, warn or error")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,6 +30,16 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 		return err
 	}
 	defer listener.Close()
+	listeners := []net.Listener{listener}
+	if c.listen != "" {
+		tcp, err := transport.ListenTCP(c.listen, c.tls)
+		if err != nil {
+			return fmt.Errorf("listen for the API: %w", err)
+		}
+		defer tcp.Close()
+		listeners = append(listeners, tcp)
+		log.Info("api listens", "address", tcp.Addr().String(), "tls", c.secure)
+	}
 	mem, err := memory.Open(c.memory, time.Now())
 	if err != nil {
 		return err
@@ -46,7 +57,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	log.Info("kube-weir runs", "version", version.String(), "manifests", c.manifests, "socket", c.socket, "epoch", mem.Epoch())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.Run(ctx) })
-	group.Go(func() error { return serveHTTP(ctx, listener, routes(l, measured), log) })
+	group.Go(func() error { return serveHTTP(ctx, routes(l, measured), log, listeners...) })
 	if c.passwords != "" {
 		group.Go(func() error { followPasswords(ctx, c, rereadPasswords, l.Configure); return nil })
 	}
@@ -75,22 +86,25 @@ func tell(log *slog.Logger, events []v1.Event, problems []v1.Problem, skipped []
 }
 
 // serveHTTP answers until ctx ends and lets requests under way finish.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+func serveHTTP(ctx context.Context, h http.Handler, log *slog.Logger, listeners ...net.Listener) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second, // nothing here takes a body
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
+	for _, l := range listeners {
+		group.Go(func() error {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
 	group.Go(func() error {
 		<-ctx.Done()
 		// The end of ctx must not cut what Shutdown waits for.

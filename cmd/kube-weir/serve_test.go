@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -104,16 +107,16 @@ type running struct {
 	end    func() int
 }
 
-func startController(t *testing.T, manifests, socket string) *running {
+func startController(t *testing.T, manifests, socket string, more ...string) *running {
 	t.Helper()
 	r := &running{T: t, log: &lockedBuffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{
-			"--manifests=" + manifests, "--externalCIDR=123.123.123.1/24", "--setBGP=64512", "--setRoles",
-			"--extBGPPeers=192.168.80.1:65101", "--socket=" + socket,
-		}, r.log, r.log)
+		code <- run(ctx, append(more,
+			"--manifests="+manifests, "--externalCIDR=123.123.123.1/24", "--setBGP=64512", "--setRoles",
+			"--extBGPPeers=192.168.80.1:65101", "--socket="+socket,
+		), r.log, r.log)
 	}()
 	r.end = sync.OnceValue(func() int { cancel(); return <-code })
 	t.Cleanup(func() { r.end() })
@@ -253,6 +256,38 @@ func TestManifestsReachTheNodes(t *testing.T) {
 	}
 	if code := r.end(); code != 0 {
 		t.Errorf("exit code %d\n%s", code, r.log)
+	}
+}
+
+// Prometheus reads the metrics over TCP, as it does those of a node.
+func TestMetricsOverTCP(t *testing.T) {
+	dir := t.TempDir()
+	r := startController(t, dir, filepath.Join(dir, "api.sock"), "--listen=127.0.0.1:0")
+	found := regexp.MustCompile(`msg="api listens" address=(\S+)`).FindStringSubmatch(r.log.String())
+	if found == nil {
+		t.Fatalf("the log does not say where it listens:\n%s", r.log)
+	}
+	answer, err := http.Get("http://" + found[1] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), "kube_weir_build_info") {
+		t.Errorf("status %d, %v:\n%s", answer.StatusCode, err, body)
+	}
+}
+
+// Without certificates nobody beyond this machine is let in.
+func TestListenNeedsCertificates(t *testing.T) {
+	dir := t.TempDir()
+	var log lockedBuffer
+	code := run(t.Context(), []string{
+		"--manifests=" + dir, "--externalCIDR=123.123.123.1/24", "--socket=" + filepath.Join(dir, "api.sock"), "--listen=192.0.2.1:1",
+	}, &log, &log)
+	if code != 1 || !strings.Contains(log.String(), "without certificates only loopback is allowed") {
+		t.Errorf("exit %d, %s", code, log.String())
 	}
 }
 
