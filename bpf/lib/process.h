@@ -99,9 +99,9 @@ static __always_inline int forward_cached(ctx_t *ctx, const struct packet *packe
 
 	if (!hop || packet->ttl <= 1)
 		return CACHE_MISS;
-	if (packet->length > hop->mtu && nexthop_length(ctx, packet) > hop->mtu)
-		return CACHE_MISS;
 	if (unlikely(ctx_is_misdelivered(ctx, hop) || !ctx_may_send(hop)))
+		return finish(COUNTER_PASSED);
+	if (packet->length > hop->mtu && nexthop_length(ctx, packet) > hop->mtu)
 		return CACHE_MISS;
 	if (!rewrite(ctx, packet, &line->rewrite, hop))
 		return finish(DROP_INTERNAL);

@@ -187,3 +187,42 @@ func TestNoCopyOutlivesItsConnection(t *testing.T) {
 		})
 	})
 }
+
+// Where XDP may not transmit to the next hop, its copy says so, and counts nothing: the
+// packet is TC's.
+func TestACopyLeavesPacketsToTC(t *testing.T) {
+	over(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		w.connect(t, bpf.HookTC, 40000)
+		data := tcpPacket("client:40000", "vip:80", ack|psh)
+		w.send(t, hook, "", data)
+		w.changeNexthops(t, func(n *bpf.Nexthop) { n.Flags &^= bpf.NexthopXDP })
+		for want := uint64(1); want < 3; want++ {
+			if w.send(t, hook, "", data) != nil {
+				t.Fatal("XDP sent to a device that it may not transmit to")
+			}
+			if n := w.counter(t, hook, bpf.CounterPassed); n != want {
+				t.Errorf("%d passed, want %d", n, want)
+			}
+		}
+		if c := w.copyOf(t, "client:40000"); c == nil || c.Packets != 0 {
+			t.Errorf("the copy is %+v, want one that counted nothing", c)
+		}
+	}, bpf.HookXDP)
+}
+
+// changeNexthops edits all next hops in use.
+func (w *world) changeNexthops(t *testing.T, change func(*bpf.Nexthop)) {
+	t.Helper()
+	var index uint32
+	var hop bpf.Nexthop
+	m := w.maps[bpf.MapNexthops]
+	for it := m.Iterate(); it.Next(&index, &hop); {
+		if hop.Claim == 0 {
+			continue
+		}
+		change(&hop)
+		if err := m.Put(index, &hop); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
