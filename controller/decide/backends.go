@@ -52,7 +52,7 @@ func frontendName(s *service, p port) string {
 // backendsOf lists where a port's connections go, ordered by address, and the
 // names of nodes that have endpoints, but no address.
 func backendsOf(s *service, p port, c *cluster) ([]v1.Backend, []string) {
-	endpoints := c.readyEndpoints(s.key, p.name)
+	endpoints := c.endpointsOf(s.key, p.name)
 	switch {
 	case s.podNetwork:
 		return podBackends(endpoints, c), nil
@@ -138,7 +138,7 @@ func noBackends(s *service, p port, c *cluster, missing []string) *refusal {
 	case len(missing) > 0:
 		return refuse(ReasonNoNodeAddress, "port %s: endpoints on %q, but no such Node has an IPv4 InternalIP; add the Node or its address",
 			p.Port, strings.Join(missing, ", "))
-	case len(c.readyEndpoints(s.key, p.name)) == 0:
+	case len(c.endpointsOf(s.key, p.name)) == 0:
 		return refuse(ReasonNoReadyEndpoints, "port %s (name %q): no EndpointSlice of the service has a ready endpoint for it; clients are refused until one is ready",
 			p.Port, p.name)
 	}

@@ -58,6 +58,18 @@ func cluster4(s *corev1.ServiceSpec) {
 	s.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
 }
 
+func noNodePorts(s *corev1.ServiceSpec) { s.AllocateLoadBalancerNodePorts = new(bool) }
+
+// ending says of a slice's endpoints that their pods were told to end, and
+// whether they still serve.
+func ending(s *discoveryv1.EndpointSlice, serving bool) *discoveryv1.EndpointSlice {
+	terminating := true
+	for i := range s.Endpoints {
+		s.Endpoints[i].Conditions.Terminating, s.Endpoints[i].Conditions.Serving = &terminating, &serving
+	}
+	return s
+}
+
 // slice builds the EndpointSlice of a Service in namespace default. Ports are
 // name=number, endpoints address@node, with a leading ! where not ready.
 func slice(service, portList string, endpoints ...string) *discoveryv1.EndpointSlice {

@@ -79,9 +79,21 @@ type endpoint struct {
 	node string
 }
 
-// readyEndpoints lists the ready endpoints of a Service's port, by name.
-// An endpoint in two slices, as it is while Kubernetes moves it, counts once.
-func (c *cluster) readyEndpoints(service, portName string) []endpoint {
+// endpointsOf lists the endpoints that take new connections on a Service's
+// port: the ready ones, or where there is none those that end and still serve,
+// as kube-proxy does (KEP-1669). So the last pod of a rollout answers until its
+// successor is ready.
+func (c *cluster) endpointsOf(service, portName string) []endpoint {
+	if ready := c.endpointsThat(isReady, service, portName); len(ready) > 0 {
+		return ready
+	}
+	return c.endpointsThat(servesItsEnd, service, portName)
+}
+
+// endpointsThat lists the endpoints of a Service's port that pass a test, by
+// address. An endpoint in two slices, as it is while Kubernetes moves it,
+// counts once.
+func (c *cluster) endpointsThat(passes func(discoveryv1.Endpoint) bool, service, portName string) []endpoint {
 	var out []endpoint
 	for _, s := range c.slices[service] {
 		number, ok := portNumber(s.Ports, portName)
@@ -89,7 +101,10 @@ func (c *cluster) readyEndpoints(service, portName string) []endpoint {
 			continue
 		}
 		for _, e := range s.Endpoints {
-			if ep, ok := readyEndpoint(e, number); ok {
+			if !passes(e) {
+				continue
+			}
+			if ep, ok := readEndpoint(e, number); ok {
 				out = append(out, ep)
 			}
 		}
@@ -110,10 +125,9 @@ func portNumber(ports []discoveryv1.EndpointPort, name string) (uint16, bool) {
 	return 0, false
 }
 
-// readyEndpoint reads one endpoint; a missing Ready condition means ready, as
-// the API says.
-func readyEndpoint(e discoveryv1.Endpoint, port uint16) (endpoint, bool) {
-	if !isReady(e) || len(e.Addresses) == 0 {
+// readEndpoint reads one endpoint, false where it has no IPv4 address.
+func readEndpoint(e discoveryv1.Endpoint, port uint16) (endpoint, bool) {
+	if len(e.Addresses) == 0 {
 		return endpoint{}, false
 	}
 	a, err := netip.ParseAddr(strings.TrimSpace(e.Addresses[0]))
@@ -127,6 +141,15 @@ func readyEndpoint(e discoveryv1.Endpoint, port uint16) (endpoint, bool) {
 	return ep, true
 }
 
+// isReady takes a missing condition for ready, as the API says. With
+// publishNotReadyAddresses Kubernetes itself says ready of every endpoint.
 func isReady(e discoveryv1.Endpoint) bool {
 	return e.Conditions.Ready == nil || *e.Conditions.Ready
+}
+
+// servesItsEnd says that the pod was told to end and still passes its readiness
+// probe. Conditions that are missing say neither.
+func servesItsEnd(e discoveryv1.Endpoint) bool {
+	terminating, serving := e.Conditions.Terminating, e.Conditions.Serving
+	return terminating != nil && *terminating && serving != nil && *serving
 }

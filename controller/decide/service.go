@@ -70,11 +70,12 @@ func (s *service) ipamPorts() []ipam.Port {
 
 // readServices picks the Services of the controller's classes, the oldest
 // first: where two want the same, it was there first. A name that occurs
-// twice counts once.
+// twice counts once. A Service that is being deleted is served no more: it
+// exists only until its finalizers are off.
 func readServices(objects []*corev1.Service, cfg controller.Config) []*service {
 	var out []*service
 	for _, o := range objects {
-		if o.Spec.Type != corev1.ServiceTypeLoadBalancer || o.Spec.LoadBalancerClass == nil {
+		if o.Spec.Type != corev1.ServiceTypeLoadBalancer || o.Spec.LoadBalancerClass == nil || o.DeletionTimestamp != nil {
 			continue
 		}
 		if c := *o.Spec.LoadBalancerClass; c == ClassLoxiLB || c == ClassWeir {
@@ -97,6 +98,7 @@ func readService(o *corev1.Service, cfg controller.Config) *service {
 	if s.settings, s.refusal = readAnnotations(o.Annotations, cfg); s.refusal != nil {
 		return s
 	}
+	s.podNetwork = s.podNetwork || withoutNodePorts(o.Spec)
 	if s.refusal = notServed(o.Spec); s.refusal != nil {
 		return s
 	}
@@ -122,6 +124,16 @@ func notServed(spec corev1.ServiceSpec) *refusal {
 		return refuse(ReasonNotServed, "spec.ipFamilies[0] is IPv6, which is not served; use IPv4")
 	}
 	return nil
+}
+
+// withoutNodePorts says that the owner turned node ports off, and that there is
+// none: pods are then reached at their own addresses. Node ports written by
+// hand, or left from before, are used as ever.
+func withoutNodePorts(spec corev1.ServiceSpec) bool {
+	if allocate := spec.AllocateLoadBalancerNodePorts; allocate == nil || *allocate {
+		return false
+	}
+	return !slices.ContainsFunc(spec.Ports, func(p corev1.ServicePort) bool { return p.NodePort != 0 })
 }
 
 func readPorts(objects []corev1.ServicePort, podNetwork bool) ([]port, *refusal) {

@@ -160,6 +160,37 @@ func TestService(t *testing.T) {
 				slice("a", "=8080", "10.42.3.1@worker2", "10.42.2.5@worker1", "!10.42.2.6@worker1")}},
 			good, "", []string{"10.0.0.1:80/tcp default -> 10.42.2.5:8080, 10.42.3.1:8080 (default/a)"}},
 
+		{"allocateLoadBalancerNodePorts false: pod addresses, as there are no node ports",
+			world{service: lb("a", ports("80:0/TCP"), spec(noNodePorts)), slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "10.42.3.1@worker2", "10.42.2.5@worker1")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 10.42.2.5:8080, 10.42.3.1:8080 (default/a)"}},
+		{"allocateLoadBalancerNodePorts false, with a node port from before",
+			world{service: lb("a", ports("80:30080/TCP"), spec(noNodePorts)), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"allocateLoadBalancerNodePorts false, with a node port for one of two ports",
+			world{service: lb("a", ports("80:30080/TCP", "81:0/TCP"), spec(noNodePorts)), slices: onWorker1},
+			"Accepted=false/NoNodePort " + refused, "spec.ports[1].nodePort is missing", nil},
+		{"an endpoint that ends takes nothing new while another is ready",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "!10.42.2.5@worker1", "10.42.3.1@worker2"), ending(slice("a", "=8080", "!10.42.2.6@worker1"), true)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.102:30080 (default/a)"}},
+		{"the last endpoint serves until its end; those that are only unready do not",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "!10.42.3.1@worker2"), ending(slice("a", "=8080", "!10.42.2.6@worker1"), true)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"Cluster: so do all nodes for it",
+			world{service: lb("a", ports("80:30080/TCP"), spec(cluster4)), slices: []*discoveryv1.EndpointSlice{
+				ending(slice("a", "=8080", "!10.42.2.6@worker1"), true)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.10:30080 lb, 192.168.80.11:30080 lb, 192.168.80.101:30080, 192.168.80.102:30080 (default/a)"}},
+		{"an endpoint that ends and no longer serves counts for nothing",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{
+				ending(slice("a", "=8080", "!10.42.2.6@worker1"), false)}},
+			notReached + "NoReadyEndpoints", "clients are refused until one is ready", []string{"10.0.0.1:80/tcp default ->  (default/a)"}},
+		{"publishNotReadyAddresses: Kubernetes says ready of an endpoint that ends",
+			world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.PublishNotReadyAddresses = true })),
+				slices: []*discoveryv1.EndpointSlice{ending(slice("a", "=8080", "10.42.2.6@worker1"), false)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+
 		// Addresses.
 		{"spec.loadBalancerIP", world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.LoadBalancerIP = "10.0.0.77" })), slices: onWorker1},
 			good, "", []string{"10.0.0.77:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
@@ -273,6 +304,25 @@ func TestServicesOfOthersAreIgnored(t *testing.T) {
 	d := Decide(snap, articleConfig(t), controller.Memory{})
 	if len(d.Services) != 0 || len(nodeOf(t, d, "master1").State.Services) != 0 {
 		t.Errorf("got %+v, want no service", d.Services)
+	}
+}
+
+// A finalizer keeps a deleted service in sight; its address is free at once,
+// for it has no user any more.
+func TestDeletedServiceIsServedNoMore(t *testing.T) {
+	snap := twoByTwo()
+	snap.Services = []*corev1.Service{lb("a", ports("80:30080/TCP"))}
+	first := Decide(snap, articleConfig(t), controller.Memory{})
+	snap.Services = []*corev1.Service{
+		lb("a", ports("80:30080/TCP"), ingress("123.123.123.1", ""), func(s *corev1.Service) { s.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }),
+		lb("b", ports("80:30081/TCP")),
+	}
+	second := Decide(snap, articleConfig(t), first.Memory)
+	if len(second.Services) != 1 || serviceOf(t, second, "b").ExternalIPs[0].String() != "123.123.123.1" {
+		t.Errorf("got %+v, want b alone, with the address that a had", second.Services)
+	}
+	if _, held := second.Memory.Addresses["default/a"]; held {
+		t.Error("the deleted service still holds its address")
 	}
 }
 
