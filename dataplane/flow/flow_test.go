@@ -150,6 +150,9 @@ func TestSweep(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if dropped := m.dropped > 0; dropped != (tt.left == 0) {
+				t.Errorf("copies were dropped: %t, want it where flows were removed", dropped)
+			}
 			if got := len(m.tables[tt.table]); got != tt.left {
 				t.Errorf("%d entries are left, want %d", got, tt.left)
 			}

@@ -52,6 +52,13 @@ func (t *Table) Sweep(ctx context.Context, now time.Time, policy Policy) (Swept,
 		}
 		swept.Established = uint32(max(0, entries-removed.entries)) // of the table that is swept last
 	}
+	// An element that is freed may be another flow's at once, and a CPU that found it
+	// just before may have copied that.
+	if swept.Removed > 0 {
+		if err := t.maps.DropCopies(); err != nil {
+			return Swept{}, err
+		}
+	}
 	swept.Promoted, err = t.promote(ctx, unanswered)
 	swept.Established += 2 * uint32(swept.Promoted)
 	return swept, err

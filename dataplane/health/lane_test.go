@@ -64,16 +64,7 @@ func watchLimited(t *testing.T, all []Target) (*limited, *Monitor) {
 	t.Helper()
 	h := &limited{dead: map[Target]bool{}}
 	m := New(h, Timing{})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- m.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
-	m.Watch(all)
+	watch(t, m, all)
 	return h, m
 }
 

@@ -33,8 +33,10 @@ func (m *Maps) EachCopy(f func(bpf.Cached)) error {
 }
 
 // DropCopies lets every CPU ask the table of established flows again: for who has
-// removed entries of it that are in use. Not to be called by two at once.
+// removed entries of it. Safe for concurrent use.
 func (m *Maps) DropCopies() error {
+	m.counting.Lock()
+	defer m.counting.Unlock()
 	var e bpf.Epoch
 	err := m.epoch.Lookup(uint32(0), &e)
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	v1 "github.com/weir-lb/weir/api/v1"
@@ -23,6 +24,9 @@ type Maps struct {
 	devices, counters, config       *ebpf.Map
 	flows, flowsNew                 *ebpf.Map
 	cache, epoch                    *ebpf.Map
+
+	// counting is held while epoch counts on.
+	counting sync.Mutex
 }
 
 // New finds the maps by their names in a loaded collection, which stays the
