@@ -105,9 +105,10 @@ func TestTrafficFollowsTheNetwork(t *testing.T) {
 	must(t, netlink.LinkDel(nstest.MustLink(t, "eth1")))
 	n.client.Veth(t, "eth1", "up", "192.0.2.1/24", "192.0.2.2/24")
 	n.client.Do(t, func() { nstest.MustRoute(t, "0.0.0.0/0", "192.0.2.1") })
+	anew := nstest.MustLink(t, "eth1").Attrs().Index
 	nstest.Eventually(t, func() string {
 		for _, i := range d.Interfaces() {
-			if i.Name == "eth1" && i.Hook == "tc" {
+			if i.Index == anew && i.Hook == "tc" {
 				return ""
 			}
 		}
