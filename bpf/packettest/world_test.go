@@ -17,28 +17,27 @@ import (
 	"github.com/weir-lb/weir/bpf"
 )
 
-// world is a network namespace with devices, routes and neighbours, and all
-// programs loaded over one set of maps. Everything that depends on the namespace
-// runs on a thread of its own inside it.
+// world is a network namespace with devices, routes and neighbours, and the
+// programs. Everything that depends on the namespace runs on a thread of its own
+// inside it.
 type world struct {
-	inside    chan func()
-	programs  map[bpf.Hook]*ebpf.Program
-	readClock *ebpf.Program
-	maps      map[string]*ebpf.Map
+	*objects
+	inside chan func()
 }
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	w := &world{inside: make(chan func())}
+	o, err := loaded()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w := &world{objects: o, inside: make(chan func())}
 	failed := make(chan error)
 	go w.live(failed)
 	if err := <-failed; err != nil {
 		tb.Fatalf("make namespace: %v; run as root", err)
 	}
 	tb.Cleanup(func() { close(w.inside) })
-	if err := w.load(tb); err != nil {
-		tb.Fatal(err)
-	}
 	return w
 }
 
@@ -162,59 +161,6 @@ func addRoutes() error {
 		if err := netlink.RouteAdd(r); err != nil {
 			return fmt.Errorf("add route %s: %w", r.Dst, err)
 		}
-	}
-	return nil
-}
-
-// cacheLines of each CPU are so few that flows of most tests share some.
-const cacheLines = 64
-
-// load loads all objects with small tables over the same maps.
-func (w *world) load(tb testing.TB) error {
-	tcSpec, err := bpf.LoadTC()
-	if err != nil {
-		return err
-	}
-	xdpSpec, err := bpf.LoadXDP()
-	if err != nil {
-		return err
-	}
-	egressSpec, err := bpf.LoadEgress()
-	if err != nil {
-		return err
-	}
-	for _, spec := range []*ebpf.CollectionSpec{tcSpec, xdpSpec, egressSpec} {
-		for _, name := range []string{bpf.MapFlows, bpf.MapFlowsNew, bpf.MapSlots, bpf.MapBackends, bpf.MapServices} {
-			spec.Maps[name].MaxEntries = 16384
-		}
-		if err := bpf.SizeCache(spec, ebpf.MustPossibleCPU(), cacheLines); err != nil {
-			return err
-		}
-	}
-	first, err := ebpf.NewCollection(tcSpec)
-	if err != nil {
-		return err
-	}
-	tb.Cleanup(first.Close)
-	w.maps = make(map[string]*ebpf.Map)
-	for _, name := range bpf.MapNames() {
-		w.maps[name] = first.Maps[name]
-	}
-	second, err := ebpf.NewCollectionWithOptions(xdpSpec, ebpf.CollectionOptions{MapReplacements: w.maps})
-	if err != nil {
-		return err
-	}
-	tb.Cleanup(second.Close)
-	third, err := ebpf.NewCollectionWithOptions(egressSpec, ebpf.CollectionOptions{MapReplacements: w.maps})
-	if err != nil {
-		return err
-	}
-	tb.Cleanup(third.Close)
-	w.readClock = first.Programs[bpf.ProgramClock]
-	w.programs = map[bpf.Hook]*ebpf.Program{
-		bpf.HookTC:     first.Programs[bpf.ProgramTC],
-		bpf.HookXDP:    second.Programs[bpf.ProgramXDP],
-		bpf.HookEgress: third.Programs[bpf.ProgramEgress],
 	}
 	return nil
 }

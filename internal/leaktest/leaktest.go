@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"testing"
 	"time"
 
 	"go.uber.org/goleak"
@@ -25,9 +24,12 @@ var patience = 5 * time.Second
 
 const poll = 10 * time.Millisecond
 
+// Tests is *testing.M, or that with more to do afterwards.
+type Tests interface{ Run() int }
+
 // Main runs the tests, then ends the process: with the tests' own code, or with
 // 1 and the list of what is left. ignore is for goroutines that are meant to stay.
-func Main(m *testing.M, ignore ...goleak.Option) {
+func Main(m Tests, ignore ...goleak.Option) {
 	os.Exit(code(m.Run, ignore...))
 }
 
