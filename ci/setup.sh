@@ -11,6 +11,7 @@
 #   lint       what lint.sh runs
 #   race       a C compiler, for the race detector
 #   kernels    qemu and what takes Debian's kernels apart
+#   kind       docker, and what makes a node image without a registry
 set -euo pipefail
 # shellcheck source=ci/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -21,7 +22,7 @@ source ci/lib/apt.sh
 # shellcheck source=ci/lib/go.sh
 source ci/lib/go.sh
 
-readonly groups='build demo test e2e bench bpf lint race kernels'
+readonly groups='build demo test e2e bench bpf lint race kernels kind'
 
 packages_of() {
 	case $1 in
@@ -34,6 +35,7 @@ packages_of() {
 	lint) echo clang-format-19 shellcheck ;;
 	race) echo gcc libc6-dev ;;
 	kernels) echo qemu-system-x86 cpio kmod xz-utils ;;
+	kind) echo docker.io containerd runc iptables iproute2 debootstrap jq pigz ;;
 	*) die "no group '$1'; the groups are $groups" ;;
 	esac
 }

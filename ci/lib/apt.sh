@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # apt.sh: Debian packages, installed without questions and without starting what they bring.
 
-# Debian's packages of BIRD, FRR, GoBGP, HAProxy and nginx start a daemon when they are installed, and again at every boot. Ours run in
-# namespaces only, so the host's copies must do neither.
+# Debian's packages of BIRD, Docker, FRR, GoBGP, HAProxy and nginx start a daemon when they are installed, and again at every
+# boot. Ours run in namespaces only, so the host's copies must do neither.
 readonly policy=/usr/sbin/policy-rc.d
 readonly policy_before=/usr/sbin/policy-rc.d.before-weir
 readonly policy_mark='weir-setup: nothing may start while packages are installed'
-readonly -A host_daemons=([bird2]=bird [frr]=frr [gobgpd]=gobgpd [haproxy]=haproxy [nginx]=nginx) # package to service
+readonly -A host_daemons=([bird2]=bird [containerd]=containerd [docker.io]=docker [frr]=frr [gobgpd]=gobgpd [haproxy]=haproxy [nginx]=nginx) # package to service
 brought='' # packages of this installation
 
 require_debian() {
