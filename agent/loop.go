@@ -59,15 +59,23 @@ func (n *Node) step(stopping context.Context) bool {
 	defer n.stepping.Unlock()
 	d := n.desired()
 	outcome, whole, derr := n.program(ctx, d)
+	if stopping.Err() != nil {
+		return true // what failed, failed because the node ends
+	}
 	// BGP goes on when the dataplane fails: sessions and what is announced
-	// already must not suffer from it.
+	// already must not suffer from it. It does not begin so: peers that have
+	// kept an earlier run's routes drop those that the first session lacks.
+	if derr != nil && n.snapshot().outcome == nil {
+		n.record(d, nil, nil, failureOf(derr))
+		return false
+	}
 	announce := withoutDead(announceable(d.Services, outcome, n.snapshot().announced), outcome)
 	if n.withdrawn {
 		announce = nil
 	}
 	berr := n.announce(ctx, d, announce)
 	if stopping.Err() != nil {
-		return true // what fails now fails because the node ends
+		return true
 	}
 	n.record(d, outcome, announce, failureOf(derr, berr))
 	return whole && derr == nil && berr == nil

@@ -24,12 +24,42 @@ func TestFailedAppliesAreRetriedUntilTheyHold(t *testing.T) {
 	n := start(t, Options{Dataplane: r, Speaker: speaker{r}})
 	mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
 	eventually(t, "state applied", func() bool { return applied(n) })
-	if applies, _ := r.count(); applies != 6 {
-		t.Errorf("dataplane was asked %d times, want 5 failures and a success", applies)
+	if applies, asked := r.count(); applies != 9 || asked != 4 {
+		t.Errorf("dataplane was asked %d times, want 5 failures and 4 successes; BGP %d, want 3 failures and a success", applies, asked)
 	}
 	if got := r.ports(); !slices.Equal(got, []uint16{1}) {
 		t.Errorf("announced %v, want [1]", got)
 	}
+}
+
+// Peers keep the routes of the run before this one, and drop those that the
+// first session does not bring (RFC 4724, 4.2).
+func TestBGPDoesNotBeginWithLessThanIsServed(t *testing.T) {
+	t.Run("while nothing could be programmed", func(t *testing.T) {
+		r := &recorder{failures: 1}
+		n := start(t, Options{Dataplane: r, Speaker: speaker{r}, RetryMin: time.Hour, RetryMax: time.Hour})
+		mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
+		eventually(t, "error shown", func() bool { return n.Observed(context.Background()).Owners[0].Error != "" })
+		if _, asked := r.count(); asked != 0 {
+			t.Errorf("BGP began, and announces %v", r.ports())
+		}
+	})
+	t.Run("when the node ends before anything is", func(t *testing.T) {
+		r := &recorder{block: make(chan struct{}), entered: make(chan struct{}, 1)}
+		n := New(Options{Dataplane: r, Speaker: speaker{r}, Log: slog.New(slog.DiscardHandler)})
+		mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- n.Run(ctx) }()
+		<-r.entered
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, asked := r.count(); asked != 0 {
+			t.Errorf("BGP began, and announces %v", r.ports())
+		}
+	})
 }
 
 func TestAFailureIsShownWhileItLasts(t *testing.T) {

@@ -18,6 +18,7 @@ type recorder struct {
 	applies  int
 	failures int // so many applies fail as a whole
 	block    chan struct{}
+	entered  chan struct{} // told of applies that block, if not nil
 	refuse   map[uint16]bool // ports that cannot be programmed
 	services []v1.ServiceStatus
 	wrong    []v1.Condition
@@ -33,6 +34,10 @@ type recorder struct {
 
 func (r *recorder) Apply(ctx context.Context, services []v1.Service, _ []v1.Role) ([]v1.ServiceStatus, error) {
 	if r.block != nil {
+		select {
+		case r.entered <- struct{}{}:
+		default:
+		}
 		select {
 		case <-r.block:
 		case <-ctx.Done():

@@ -45,6 +45,25 @@ func randomMoments() *moments {
 	return m
 }
 
+// unconfirmed bounds a series of restarts: peers keep routes for the restart time,
+// 30 s, and a busy machine gets no session up between two restarts that are near.
+const unconfirmed = 15 * time.Second
+
+// restarts ends master1's weir so many times, every second time by SIGKILL, and
+// waits until its peers know their routes from the last run.
+func (m *moments) restarts(ctx context.Context, l *lab.Lab, times int, after func(*rand.Rand) time.Duration) {
+	GinkgoHelper()
+	confirmed := time.Now()
+	for i := range times {
+		m.restart(ctx, l, "master1", i%2 == 0, after)
+		if time.Since(confirmed) > unconfirmed {
+			expectConfirmed(ctx, l)
+			confirmed = time.Now()
+		}
+	}
+	expectConfirmed(ctx, l)
+}
+
 // restart ends the node's weir after a random time, killed or asked to, and
 // launches it again, without waiting until it is ready.
 func (m *moments) restart(ctx context.Context, l *lab.Lab, name string, kill bool, after func(*rand.Rand) time.Duration) {

@@ -19,7 +19,7 @@ import (
 const (
 	tcpFlows, udpFlows, sctpFlows = 500, 200, 20
 
-	restarts = 20
+	restarts, quickRestarts = 20, 40
 )
 
 var _ = Describe("weir on the active master", Ordered, func() {
@@ -31,11 +31,11 @@ var _ = Describe("weir on the active master", Ordered, func() {
 		routes := watchRoutes(ctx, l)
 		moments := randomMoments()
 		harness.Step("weir is restarted, half of the times by SIGKILL, whatever it is doing", func() {
-			for i := range restarts {
-				// Until it begins, has adopted, has its sessions, works.
-				moments.restart(ctx, l, "master1", i%2 == 0, upTo(3*time.Second))
-			}
-			expectConfirmed(ctx, l)
+			// Until it begins, has adopted, has its sessions, works.
+			moments.restarts(ctx, l, restarts, upTo(3*time.Second))
+		})
+		harness.Step("and as soon as it has started, or before", func() {
+			moments.restarts(ctx, l, quickRestarts, upTo(200*time.Millisecond))
 		})
 		harness.Step("so are the speakers on the workers", func() {
 			for i, w := range lab.Workers {
