@@ -60,27 +60,30 @@ func (d *Dataplane) forgetting(ctx context.Context) error {
 }
 
 // sweep removes idle flows, then frees the ids that no flow names and tries
-// services again that had no room.
-func (d *Dataplane) sweep(ctx context.Context) error {
+// services again that had no room. It returns how soon the next one is due.
+func (d *Dataplane) sweep(ctx context.Context) (time.Duration, error) {
+	began := time.Now()
 	d.mu.Lock()
 	policy := d.policy()
 	d.mu.Unlock()
 	if len(policy.Gone) > 0 {
 		if _, err := d.flows.Forget(ctx, policy); err != nil {
-			return err
+			return sweepRetry, err
 		}
 	}
-	swept, err := d.flows.Sweep(ctx, time.Now(), policy)
+	swept, err := d.flows.Sweep(ctx, began, policy)
 	if err != nil {
-		return err
+		return sweepRetry, err
 	}
-	d.fill.Note(swept.Established, d.maps.FlowCapacity())
+	capacity := d.maps.FlowCapacity()
+	d.fill.Note(swept.Established, capacity)
+	next := d.pace.Next(began, swept, capacity)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.scan = swept.Scan
 	if d.closed || !d.state.Resting() && !d.waiting {
-		return nil
+		return next, nil
 	}
 	d.reconcile()
-	return nil
+	return next, nil
 }

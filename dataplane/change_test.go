@@ -169,7 +169,7 @@ func TestIDsAreFreedAfterTheirFlows(t *testing.T) {
 		t.Errorf("flows of the removed service: %+v", flows)
 	}
 	sweep := func() string {
-		if err := d.sweep(t.Context()); err != nil {
+		if _, err := d.sweep(t.Context()); err != nil {
 			return err.Error()
 		}
 		d.mu.Lock()

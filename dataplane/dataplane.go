@@ -59,6 +59,8 @@ type Dataplane struct {
 	fill    flow.Fill
 	// forget has an element when flows of backends that are gone must go.
 	forget chan struct{}
+	// pace is of the goroutine that sweeps.
+	pace flow.Pace
 	// nodeAddresses is desired.NodeAddresses, for probes: they cannot wait
 	// for mu, which an Apply holds for as long as it takes.
 	nodeAddresses atomic.Pointer[map[netip.Addr]netip.Addr]

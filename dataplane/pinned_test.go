@@ -56,7 +56,8 @@ func TestARestartAdoptsServicesAndFlows(t *testing.T) {
 		t.Error("the second run adopted nothing")
 	}
 	second.follow() // as Run does it
-	must(t, second.sweep(t.Context()))
+	_, err = second.sweep(t.Context())
+	must(t, err)
 	if after, err := second.maps.Observe(); err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("before anything was asked for, the maps have\n%v, want\n%v, %v", after, before, err)
 	}

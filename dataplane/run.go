@@ -8,10 +8,8 @@ import (
 )
 
 const (
-	// sweepInterval bounds how long an idle flow outlives its time-out, and
-	// an id the last flow that named it. A walk over a million flows takes
-	// about half a second of one CPU.
-	sweepInterval = 10 * time.Second
+	// sweepRetry is until the first sweep, and after one that failed.
+	sweepRetry = 10 * time.Second
 	// retryInterval is between attempts to write what failed to be written.
 	retryInterval = time.Second
 	// settle is how long changes of health are gathered before one plan
@@ -42,7 +40,7 @@ func (d *Dataplane) Run(ctx context.Context) error {
 }
 
 func (d *Dataplane) maintain(ctx context.Context) error {
-	sweep := time.NewTicker(sweepInterval)
+	sweep := time.NewTimer(sweepRetry)
 	defer sweep.Stop()
 	retry := time.NewTicker(retryInterval)
 	defer retry.Stop()
@@ -74,7 +72,8 @@ func (d *Dataplane) maintain(ctx context.Context) error {
 			d.retry()
 		case <-sweep.C:
 			d.keepVerdicts()
-			err := d.sweep(ctx)
+			next, err := d.sweep(ctx)
+			sweep.Reset(next)
 			if err == nil {
 				failures = 0
 			} else if failures++; failures == sweepFailures {

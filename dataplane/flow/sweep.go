@@ -18,11 +18,12 @@ type Swept struct {
 	Removed int
 	// Promoted counts UDP flows without answers that moved to flows.
 	Promoted int
-	// Established counts the entries that are left in flows.
-	Established uint32
+	// Found counts the entries of flows before, Established those that are left.
+	Found, Established uint32
 }
 
-// Sweep removes connections that are over by policy, both directions of each,
+// Sweep removes connections that are over by policy, both directions of each, of
+// closed ones more in a table that fills (closedFor),
 // promotes UDP flows by age, and returns what is named by flows on the way.
 // now is when it starts, by the clock of plan.Make; ages come from the kernel's
 // ticks, which no one can set.
@@ -50,7 +51,13 @@ func (t *Table) Sweep(ctx context.Context, now time.Time, policy Policy) (Swept,
 		if err != nil {
 			return Swept{}, err
 		}
-		swept.Established = uint32(max(0, entries-removed.entries)) // of the table that is swept last
+		swept.Found, swept.Established = uint32(entries), uint32(max(0, entries-removed.entries)) // of the table that is swept last
+	}
+	made, err := t.makeRoom(ctx, instant, swept.Established)
+	swept.Removed += made.connections
+	swept.Established -= min(swept.Established, uint32(made.entries))
+	if err != nil {
+		return Swept{}, err
 	}
 	// An element that is freed may be another flow's at once, and a CPU that found it
 	// just before may have copied that.
@@ -62,6 +69,19 @@ func (t *Table) Sweep(ctx context.Context, now time.Time, policy Policy) (Swept,
 	swept.Promoted, err = t.promote(ctx, unanswered)
 	swept.Established += 2 * uint32(swept.Promoted)
 	return swept, err
+}
+
+// makeRoom removes closed connections early from a table of established flows
+// that has so many entries, if that is crowded.
+func (t *Table) makeRoom(ctx context.Context, instant Instant, entries uint32) (removed, error) {
+	bound := closedFor(entries, t.maxFlows)
+	if bound == tcpClosing {
+		return removed{}, nil
+	}
+	over := func(_ bpf.FlowKey, f bpf.Flow) bool {
+		return f.State == bpf.FlowClosing && instant.Since(f.LastSeen)-copyLag > bound
+	}
+	return t.remove(ctx, maps.Established, over, func(bpf.FlowKey, bpf.Flow) {})
 }
 
 // removed counts connections, rests of such among them, and their entries.
