@@ -190,6 +190,13 @@ func (c *Client) Healthy(ctx context.Context) error {
 	return err
 }
 
+// Ready returns nil when a controller has decided, or stands by for another
+// that leads.
+func (c *Client) Ready(ctx context.Context) error {
+	_, err := get[v1.Health](ctx, c, "/readyz")
+	return err
+}
+
 // Drain makes the node withdraw its service addresses and, when its peers had
 // time to go elsewhere, stop for good. It returns when the node is about to
 // end, after half a minute at most.

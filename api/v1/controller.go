@@ -9,8 +9,11 @@ import (
 // on the controller's own socket.
 type ControllerStatus struct {
 	Version string `json:"version"`
-	// Source says where the objects come from: "manifests DIR".
+	// Source says where the objects come from: "manifests DIR" or "cluster URL".
 	Source string `json:"source"`
+	// Leader is the identity of the controller that leads in a cluster, empty
+	// while it is not known. One that waits for its turn has nothing decided.
+	Leader string `json:"leader,omitempty"`
 	// Services of the classes that the controller serves, ordered by
 	// namespace and name.
 	Services []ControllerService `json:"services"`

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,7 +17,7 @@ import (
 // complete checks everything before anything is touched. All mistakes are
 // told at once, a line each.
 func (f *flags) complete() (config, error) {
-	c := config{manifests: f.manifests, passwords: f.bgpPasswordFile, tls: f.tls, socket: f.socket, listen: f.listen, memory: f.memory}
+	c := config{manifests: f.manifests, passwords: f.bgpPasswordFile, tls: f.tls, socket: f.socket, listen: f.listen, healthListen: f.healthListen, memory: f.memory}
 	c.controller.UniqueIP, c.controller.Monitor, c.controller.UsePodNetwork = f.setUniqueIP, f.monitor, f.usePodNetwork
 	c.controller.Withdraw = f.withdraw
 	if c.memory == "" {
@@ -27,7 +26,8 @@ func (f *flags) complete() (config, error) {
 	var errs []error
 	check := func(err error) { errs = append(errs, err) }
 	var err error
-	check(f.checkManifests())
+	c.cluster, err = f.source()
+	check(err)
 	c.controller.Pools, err = f.pools()
 	check(err)
 	c.controller.BGP, err = f.bgp()
@@ -41,20 +41,6 @@ func (f *flags) complete() (config, error) {
 	c.level, err = f.level()
 	check(err)
 	return c, errors.Join(errs...)
-}
-
-func (f *flags) checkManifests() error {
-	if f.manifests == "" {
-		return errors.New("no cluster given; clusters come as manifests now: give --manifests=DIR with Services, EndpointSlices and Nodes")
-	}
-	info, err := os.Stat(f.manifests)
-	switch {
-	case err != nil:
-		return fmt.Errorf("read --manifests: %w; create the folder first", err)
-	case !info.IsDir():
-		return fmt.Errorf("read --manifests: %s is no folder; give the folder that it is in", f.manifests)
-	}
-	return nil
 }
 
 func (f *flags) pools() ([]ipam.Pool, error) {

@@ -8,11 +8,13 @@ import (
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
+	"github.com/weir-lb/weir/controller/k8s"
 )
 
 // flags is what the command line says, as it is written.
 type flags struct {
 	manifests                           string
+	cluster                             clusterFlags
 	externalCIDR, cidrPools             string
 	setBGP                              uint32
 	extBGPPeers, bgpPasswordFile        string
@@ -26,18 +28,21 @@ type flags struct {
 	monitor, setUniqueIP, usePodNetwork bool
 	withdraw                            bool
 	tls                                 transport.Files
-	socket, listen, memory, logLevel    string
+	socket, listen, healthListen        string
+	memory, logLevel                    string
 }
 
 // config is what follows from the flags.
 type config struct {
-	manifests      string
-	passwords      string // file of them, empty for none
+	manifests      string      // folder, empty where cluster is it
+	cluster        k8s.Options // without Log
+	passwords      string      // file of them, empty for none
 	controller     controller.Config
 	tls            transport.Files
 	secure         bool
 	socket, memory string
 	listen         string // TCP address of the API, empty for none
+	healthListen   string // TCP address of the probes, empty for none
 	level          slog.Level
 }
 
@@ -51,7 +56,8 @@ func (f *flags) define(set *pflag.FlagSet) {
 		}
 		return pflag.NormalizedName(name)
 	})
-	set.StringVar(&f.manifests, "manifests", "", "folder of manifests to read the cluster from")
+	set.StringVar(&f.manifests, "manifests", "", "folder of manifests to read the cluster from, instead of an apiserver")
+	f.cluster.define(set)
 	set.StringVar(&f.cidrPools, "cidrPools", "", "pools of service addresses: name=CIDR or name=first-last, comma separated")
 	set.StringVar(&f.externalCIDR, "externalCIDR", "", "the one pool, as CIDR; short for --cidrPools=defaultPool=CIDR")
 	set.BoolVar(&f.setUniqueIP, "setUniqueIP", false, "give every service an address of its own")
@@ -75,6 +81,7 @@ func (f *flags) define(set *pflag.FlagSet) {
 	set.StringVar(&f.tls.CA, "tls-ca", "", "PEM file of the CA of the nodes' certificates")
 	set.StringVar(&f.socket, "socket", "/run/weir/kube-weir.sock", "unix socket of the API")
 	set.StringVar(&f.listen, "listen", "", "TCP address of the API too, for Prometheus (/metrics), such as 0.0.0.0:11112; clients need a certificate of --tls-ca, and without certificates it is loopback only")
-	set.StringVar(&f.memory, "memory", "", "file that keeps addresses over a restart (default: kube-weir.json beside the socket)")
+	set.StringVar(&f.healthListen, "health-listen", "", "TCP address of /healthz and /readyz alone, for a kubelet's probes, which bring no certificate, such as :11113")
+	set.StringVar(&f.memory, "memory", "", "file that keeps addresses over a restart, with --manifests (default: kube-weir.json beside the socket)")
 	set.StringVar(&f.logLevel, "log-level", "info", "least level to log: debug, info, warn or error")
 }

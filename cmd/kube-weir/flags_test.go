@@ -103,7 +103,10 @@ func TestRefusals(t *testing.T) {
 		code    int
 		message string
 	}{
-		{[]string{pool}, 1, "clusters come as manifests now: give --manifests=DIR"},
+		{[]string{pool}, 1, "give --kubeconfig=FILE, or --manifests=DIR"},
+		{[]string{pool, given, "--kubeconfig=x"}, 1, "both say where the objects are"},
+		{[]string{pool, "--kubeconfig=" + filepath.Join(manifests, "none")}, 1, "give the file that kubectl uses"},
+		{[]string{pool, "--kubeconfig=x", "--lease-duration=1s"}, 1, "1s is too short; use 3s or more"},
 		{[]string{pool, "--manifests=" + filepath.Join(manifests, "none")}, 1, "create the folder first"},
 		{[]string{pool, "--manifests=" + file}, 1, "is no folder"},
 		{[]string{given}, 1, "give --externalCIDR=CIDR or --cidrPools=name=CIDR"},

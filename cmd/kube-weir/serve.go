@@ -13,59 +13,85 @@ import (
 
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
-	"github.com/weir-lb/weir/cmd/internal/version"
-	"github.com/weir-lb/weir/controller/loop"
-	"github.com/weir-lb/weir/controller/memory"
+	"github.com/weir-lb/weir/controller/k8s"
 	"github.com/weir-lb/weir/controller/metrics"
-	"github.com/weir-lb/weir/controller/push"
-	"github.com/weir-lb/weir/controller/static"
 )
 
 // serve runs the controller until ctx ends.
 func serve(ctx context.Context, c config, log *slog.Logger) error {
-	// The socket comes first: it also keeps a second controller away from the
-	// memory.
-	listener, err := transport.ListenUnix(ctx, c.socket)
+	faces, err := listen(ctx, c, log)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
-	listeners := []net.Listener{listener}
-	if c.listen != "" {
-		tcp, err := transport.ListenTCP(c.listen, c.tls)
-		if err != nil {
-			return fmt.Errorf("listen for the API: %w", err)
-		}
-		defer tcp.Close()
-		listeners = append(listeners, tcp)
-		log.Info("api listens", "address", tcp.Addr().String(), "tls", c.secure)
-	}
-	mem, err := memory.Open(c.memory, time.Now())
-	if err != nil {
-		return err
-	}
+	defer faces.close()
 	if !c.secure {
 		log.Warn("no certificates: only nodes on loopback can be reached; give --tls-cert, --tls-key and --tls-ca")
 	}
-	measured := metrics.NewPushes()
-	l := loop.New(loop.Options{
-		Version: version.String(), Source: static.New(c.manifests, static.Options{}),
-		Config: c.controller, Memory: mem,
-		Pusher: push.New(push.Options{Epoch: mem.Epoch(), Dial: c.dialer(), Pushed: measured.Pushed}),
-		Notify: func(events []v1.Event, problems []v1.Problem, skipped []string) { tell(log, events, problems, skipped) },
-	})
-	log.Info("kube-weir runs", "version", version.String(), "manifests", c.manifests, "socket", c.socket, "epoch", mem.Epoch())
+	p := &program{config: c, log: log, pushes: metrics.NewPushes(), desk: &desk{source: "manifests " + c.manifests}}
+	work := p.fromFolder
+	if c.manifests == "" {
+		c.cluster.Log = log
+		cluster, err := k8s.Connect(c.cluster)
+		if err != nil {
+			return err
+		}
+		p.desk.source, p.desk.leader = cluster.String(), cluster.Leader
+		work = func(ctx context.Context) error { return p.fromCluster(ctx, cluster) }
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return l.Run(ctx) })
-	group.Go(func() error { return serveHTTP(ctx, routes(l, measured), log, listeners...) })
-	if c.passwords != "" {
-		group.Go(func() error { followPasswords(ctx, c, rereadPasswords, l.Configure); return nil })
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group.Go(func() error { defer cancel(); return work(ctx) })
+	group.Go(func() error { return serveHTTP(ctx, routes(p.desk, p.pushes), log, faces.api...) })
+	if faces.health != nil {
+		group.Go(func() error { return serveHTTP(ctx, probes(p.desk), log, faces.health) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	log.Info("kube-weir ends")
 	return nil
+}
+
+// faces are where the controller is asked.
+type faces struct {
+	api    []net.Listener
+	health net.Listener // nil for none
+}
+
+func (f *faces) close() {
+	for _, l := range append(f.api, f.health) {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// listen opens all of them. The socket comes first: it also keeps a second
+// controller away from the memory.
+func listen(ctx context.Context, c config, log *slog.Logger) (*faces, error) {
+	socket, err := transport.ListenUnix(ctx, c.socket)
+	if err != nil {
+		return nil, err
+	}
+	f := &faces{api: []net.Listener{socket}}
+	if c.listen != "" {
+		tcp, err := transport.ListenTCP(c.listen, c.tls)
+		if err != nil {
+			f.close()
+			return nil, fmt.Errorf("listen for the API: %w", err)
+		}
+		f.api = append(f.api, tcp)
+		log.Info("api listens", "address", tcp.Addr().String(), "tls", c.secure)
+	}
+	if c.healthListen != "" {
+		if f.health, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.healthListen); err != nil {
+			f.close()
+			return nil, fmt.Errorf("listen for probes: %w", err)
+		}
+		log.Info("probes listen", "address", f.health.Addr().String())
+	}
+	return f, nil
 }
 
 // tell logs what happened.

@@ -125,7 +125,7 @@ func startController(t *testing.T, manifests, socket string, more ...string) *ru
 		t.Fatal(err)
 	}
 	t.Cleanup(r.client.Close)
-	eventually(t, "kube-weir is healthy", func() bool { return r.client.Healthy(context.Background()) == nil })
+	eventually(t, "kube-weir is ready", func() bool { return r.client.Ready(context.Background()) == nil })
 	return r
 }
 

@@ -23,7 +23,7 @@ func assign(services []*service, incomplete bool, cfg controller.Config, last co
 		present[s.key] = true
 		hold := last.Addresses[s.key]
 		if s.refusal != nil {
-			requests = appendKeep(requests, s.key, hold)
+			requests = appendKeep(requests, s.key, heldOf(s, hold))
 			continue
 		}
 		asking[s.key] = s
@@ -44,10 +44,38 @@ func assign(services []*service, incomplete bool, cfg controller.Config, last co
 			s.address, s.addressPool, s.addressErr = a.Address, a.Pool, a.Err
 		}
 		if a.Err == nil {
-			held[a.Owner] = ipam.Hold{Address: a.Address, Ports: requests[i].Ports}
+			held[a.Owner] = ipam.Hold{Address: a.Address, Ports: requests[i].Ports, Kept: asking[a.Owner] == nil}
 		}
 	}
 	return held
+}
+
+// markKept marks what refused services hold, also those that were refused for
+// their endpoints.
+func markKept(services []*service, held map[string]ipam.Hold) {
+	for _, s := range services {
+		if hold, ok := held[s.key]; ok && s.refusal != nil {
+			hold.Kept = true
+			held[s.key] = hold
+		}
+	}
+}
+
+// heldOf is what a refused service holds: that of the last decision, or where
+// none is known what its status says.
+func heldOf(s *service, last ipam.Hold) ipam.Hold {
+	if last.Address.IsValid() {
+		return last
+	}
+	hold := ipam.Hold{Address: s.status}
+	for _, o := range s.obj.Spec.Ports {
+		protocol, bad := readProtocol("", o.Protocol)
+		p := ipam.Port{Number: uint16(o.Port), Protocol: protocol}
+		if bad == nil && o.Port > 0 && o.Port <= 65535 && !slices.Contains(hold.Ports, p) {
+			hold.Ports = append(hold.Ports, p)
+		}
+	}
+	return hold
 }
 
 // appendKeep asks for what the owner holds and for nothing else.

@@ -25,6 +25,10 @@ const (
 	annotationLiveness   = prefixLoxiLB + "liveness"
 )
 
+// AnnotationServed is written by the controller, beside its finalizer, to the
+// Services that it serves (controller/k8s).
+const AnnotationServed = prefixWeir + "served"
+
 // settings is what annotations, or flags for want of them, say of a service.
 type settings struct {
 	mode       v1.Mode
@@ -47,7 +51,7 @@ func readAnnotations(annotations map[string]string, cfg controller.Config) (sett
 	}
 	own, all := map[string]bool{}, map[string]string{}
 	for key, value := range annotations {
-		if name, ok := strings.CutPrefix(key, prefixWeir); ok {
+		if name, ok := strings.CutPrefix(key, prefixWeir); ok && key != AnnotationServed {
 			own[name], all[name] = true, value
 		}
 	}

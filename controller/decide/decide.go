@@ -37,6 +37,7 @@ func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Mem
 	held := assign(services, snap.Incomplete, cfg, last)
 	lbs, peers := instances(snap.Slices)
 	resolve(services, newCluster(snap, lbs))
+	markKept(services, held)
 
 	order := seniority(lbs, last.LBs)
 	vips := servedVIPs(services)

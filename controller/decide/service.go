@@ -75,10 +75,7 @@ func (s *service) ipamPorts() []ipam.Port {
 func readServices(objects []*corev1.Service, cfg controller.Config) []*service {
 	var out []*service
 	for _, o := range objects {
-		if o.Spec.Type != corev1.ServiceTypeLoadBalancer || o.Spec.LoadBalancerClass == nil || o.DeletionTimestamp != nil {
-			continue
-		}
-		if c := *o.Spec.LoadBalancerClass; c == ClassLoxiLB || c == ClassWeir {
+		if Serves(o) && o.DeletionTimestamp == nil {
 			out = append(out, readService(o, cfg))
 		}
 	}
@@ -93,8 +90,17 @@ func readServices(objects []*corev1.Service, cfg controller.Config) []*service {
 	})
 }
 
+// Serves says that a Service is of one of the controller's classes.
+func Serves(o *corev1.Service) bool {
+	if o.Spec.Type != corev1.ServiceTypeLoadBalancer || o.Spec.LoadBalancerClass == nil {
+		return false
+	}
+	c := *o.Spec.LoadBalancerClass
+	return c == ClassLoxiLB || c == ClassWeir
+}
+
 func readService(o *corev1.Service, cfg controller.Config) *service {
-	s := &service{obj: o, key: o.Namespace + "/" + o.Name}
+	s := &service{obj: o, key: o.Namespace + "/" + o.Name, status: statusAddress(o.Status.LoadBalancer.Ingress)}
 	if s.settings, s.refusal = readAnnotations(o.Annotations, cfg); s.refusal != nil {
 		return s
 	}
@@ -110,7 +116,6 @@ func readService(o *corev1.Service, cfg controller.Config) *service {
 		s.ignored = append(s.ignored, "spec.sessionAffinity=ClientIP")
 	}
 	s.wanted, s.refusal = wantedAddress(o.Spec.LoadBalancerIP, s.staticIP)
-	s.status = statusAddress(o.Status.LoadBalancer.Ingress)
 	return s
 }
 

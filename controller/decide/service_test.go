@@ -377,6 +377,45 @@ func TestIncompleteSnapshotKeepsAddresses(t *testing.T) {
 	}
 }
 
+// TestRefusedServiceKeepsItsAddress holds it over a restart that knows the
+// Service's status alone, and then over one that knows the last decision alone:
+// the status of what is not served is empty.
+func TestRefusedServiceKeepsItsAddress(t *testing.T) {
+	snap := twoByTwo()
+	wrong := lb("a", ports("80:30080/TCP"), note("loxilb.io/lbmode", "nonsense"), ingress("10.0.0.1", ""))
+	rival := lb("b", ports("80:30081/TCP"))
+	snap.Services = []*corev1.Service{wrong, rival}
+	cfg := controller.Config{Pools: mustPools(t, "10.0.0.0/24")}
+	first := Decide(snap, cfg, controller.Memory{})
+	want := ipam.Hold{Address: netip.MustParseAddr("10.0.0.1"), Ports: []ipam.Port{{Number: 80, Protocol: v1.TCP}}, Kept: true}
+	if diff := cmp.Diff(want, first.Memory.Addresses["default/a"], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Errorf("held (-want +got):\n%s", diff)
+	}
+	if got := serviceOf(t, first, "b").ExternalIPs; len(got) != 1 || got[0].String() != "10.0.0.2" {
+		t.Errorf("the rival got %v", got)
+	}
+	if first.Memory.Addresses["default/b"].Kept {
+		t.Error("the hold of a service that is served is marked as kept")
+	}
+	wrong.Status = corev1.ServiceStatus{}
+	delete(first.Memory.Addresses, "default/b")
+	wrong.Annotations = nil
+	if got := serviceOf(t, Decide(snap, cfg, first.Memory), "a").ExternalIPs; len(got) != 1 || got[0].String() != "10.0.0.1" {
+		t.Errorf("once mended it has %v", got)
+	}
+}
+
+// TestControllersOwnAnnotation holds that what the controller writes is not told
+// to the owner as something without effect.
+func TestControllersOwnAnnotation(t *testing.T) {
+	snap := twoByTwo()
+	snap.Services = []*corev1.Service{lb("a", ports("80:30080/TCP"), note(AnnotationServed, "yes"))}
+	d := Decide(snap, controller.Config{Pools: mustPools(t, "10.0.0.0/24")}, controller.Memory{})
+	if got := serviceOf(t, d, "a").Conditions[0].Reason; got != ReasonValid {
+		t.Errorf("accepted as %s", got)
+	}
+}
+
 func TestTooManyEndpoints(t *testing.T) {
 	s := slice("a", "=8080")
 	for i := range v1.MaxBackends + 1 {

@@ -24,6 +24,9 @@ type Hold struct {
 	// Ports that the service had then. Optional: unknown where the address
 	// comes from a status.
 	Ports []Port `json:"ports,omitempty"`
+	// Kept says that the service is not served now, so that nothing but a
+	// memory tells what it holds.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // Request is what one service wants.

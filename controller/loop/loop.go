@@ -25,7 +25,10 @@ type Memory interface {
 	Save(controller.Memory) error
 }
 
-// Options of a Loop. All but Notify are required.
+// saveAgain is how soon a memory that could not be saved is tried again.
+const saveAgain = 5 * time.Second
+
+// Options of a Loop. All but Notify and Publish are required.
 type Options struct {
 	Version string
 	Source  controller.Source
@@ -35,6 +38,10 @@ type Options struct {
 	// Notify is told of events, of problems that are new, and of objects that
 	// were skipped, in one of Run's goroutines. Optional.
 	Notify func(events []v1.Event, problems []v1.Problem, skipped []string)
+	// Publish tells the cluster what was decided on a snapshot, after the nodes
+	// were told and the memory was saved: what could be forgotten is not
+	// promised. Optional; it is called in one of Run's goroutines.
+	Publish func(snap controller.Snapshot, services []v1.ControllerService, events []v1.Event)
 }
 
 // Loop is the running controller. Its methods are safe for concurrent use, but
@@ -56,6 +63,9 @@ type Loop struct {
 func New(opts Options) *Loop {
 	if opts.Notify == nil {
 		opts.Notify = func([]v1.Event, []v1.Problem, []string) {}
+	}
+	if opts.Publish == nil {
+		opts.Publish = func(controller.Snapshot, []v1.ControllerService, []v1.Event) {}
 	}
 	return &Loop{opts: opts, configs: make(chan change, 1)}
 }
@@ -96,6 +106,9 @@ func (l *Loop) Run(ctx context.Context) error {
 func (l *Loop) work(ctx context.Context, updates <-chan controller.Update) {
 	var last *controller.Update
 	var config []v1.Problem
+	again := time.NewTimer(saveAgain)
+	again.Stop()
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -107,22 +120,27 @@ func (l *Loop) work(ctx context.Context, updates <-chan controller.Update) {
 				l.opts.Config = *c.config
 			}
 			config = c.problems
+		case <-again.C:
 		}
 		if last != nil {
 			u := *last
 			u.Problems = slices.Concat(u.Problems, config)
-			l.take(u, time.Now())
+			if !l.take(u, time.Now()) {
+				again.Reset(saveAgain)
+			}
 		}
 	}
 }
 
 // take decides on an update. What was decided is saved before any node hears
-// of it: an address that was given out is never forgotten.
-func (l *Loop) take(u controller.Update, now time.Time) {
+// of it: an address that was given out is never forgotten. It says whether it
+// could be saved.
+func (l *Loop) take(u controller.Update, now time.Time) bool {
 	last := l.opts.Memory.Memory()
 	d := decide.Decide(u.Snapshot, l.opts.Config, last)
 	problems := slices.Clone(u.Problems)
-	if err := l.opts.Memory.Save(d.Memory); err != nil {
+	err := l.opts.Memory.Save(d.Memory)
+	if err != nil {
 		problems = append(problems, v1.Problem{Object: "memory", Reason: "MemoryNotSaved", Message: err.Error()})
 	}
 	l.opts.Pusher.Set(targets(d.Nodes))
@@ -139,6 +157,10 @@ func (l *Loop) take(u controller.Update, now time.Time) {
 	l.mu.Unlock()
 
 	l.opts.Notify(events, fresh, u.Skipped)
+	if err == nil {
+		l.opts.Publish(u.Snapshot, d.Services, events)
+	}
+	return err == nil
 }
 
 func targets(nodes []decide.Node) []push.Target {

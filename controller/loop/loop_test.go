@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -145,6 +146,29 @@ func TestMemoryThatCannotBeSavedIsTold(t *testing.T) {
 	if len(memory.memory.Addresses) != 1 {
 		t.Errorf("memory %+v", memory.memory)
 	}
+}
+
+// TestNothingIsPromisedThatCouldBeForgotten holds that the cluster is told of
+// a decision only once it is saved, and that saving is tried again by itself.
+func TestNothingIsPromisedThatCouldBeForgotten(t *testing.T) {
+	memory := &disk{full: true}
+	inBubble(t, memory, func(l *Loop, source scripted, _ *[]string) {
+		var published []string
+		l.opts.Publish = func(snap controller.Snapshot, services []v1.ControllerService, _ []v1.Event) {
+			published = append(published, fmt.Sprintf("%d %s", len(snap.Services), services[0].ExternalIPs))
+		}
+		source <- snapshot(service("a", 80))
+		synctest.Wait()
+		if len(published) != 0 {
+			t.Errorf("promised %v", published)
+		}
+		memory.full = false
+		<-time.After(saveAgain)
+		synctest.Wait()
+		if len(published) != 1 || published[0] != "1 [10.0.0.1]" {
+			t.Errorf("published %v", published)
+		}
+	})
 }
 
 func TestOldEventsAreForgotten(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -178,6 +179,41 @@ func TestGenerationMovesWithTheStateOnly(t *testing.T) {
 		if p := b.nodes[m2].holds().Services[0].Port; p != 81 {
 			t.Errorf("the other one has port %d, want 81", p)
 		}
+	})
+}
+
+// TestBehind follows which nodes lack what was Set by a mark: who accepted it
+// does not become behind by what is Set later, and who left is waited for until
+// it is given up.
+func TestBehind(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		slow := &fakeNode{down: errors.New("no route to host")}
+		b.nodes[m1], b.nodes[m2] = &fakeNode{}, slow
+		want := func(when string, mark uint64, names ...string) {
+			t.Helper()
+			if got := b.Behind(mark); !slices.Equal(got, names) {
+				t.Errorf("%s: behind are %q, want %q", when, got, names)
+			}
+		}
+		b.Set([]Target{target(m1, 80), target(m2, 80)})
+		first := b.Mark()
+		want("before anything was sent", first, "n192.168.80.10", "n192.168.80.11")
+		synctest.Wait()
+		want("one has it", first, "n192.168.80.11")
+		slow.set(func(n *fakeNode) { n.down = nil })
+		b.pass(time.Minute)
+		want("both have it", first)
+
+		slow.set(func(n *fakeNode) { n.down = errors.New("no route to host") })
+		b.Set([]Target{target(m1, 80), target(m2, 81)})
+		second := b.Mark()
+		b.pass(time.Second)
+		want("the other fails at the next", second, "n192.168.80.11")
+		b.Set([]Target{target(m1, 80)})
+		b.pass(time.Second)
+		want("and leaves", second, "n192.168.80.11")
+		b.pass(time.Minute)
+		want("and is given up", second)
 	})
 }
 

@@ -139,6 +139,28 @@ func (p *Pusher) finish(w *worker) bool {
 	return true
 }
 
+// Mark names all that was Set so far, for Behind.
+func (p *Pusher) Mark() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sequence
+}
+
+// Behind lists the nodes, by name, that have not accepted all that was Set by
+// mark. Nodes that left count until they are given up.
+func (p *Pusher) Behind(mark uint64) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var names []string
+	for _, w := range p.workers {
+		if w.behind(mark) {
+			names = append(names, w.current().Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Status tells of every node, load balancers first, then by address.
 func (p *Pusher) Status() []v1.ControllerNode {
 	p.mu.Lock()

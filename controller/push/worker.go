@@ -224,6 +224,13 @@ func (w *worker) accepted(s v1.NodeState) {
 	w.report.LastError = ""
 }
 
+// behind says that the node has not accepted what was desired by mark.
+func (w *worker) behind(mark uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pushed != w.desired().Generation && w.pushed.Sequence <= mark
+}
+
 // over says that a node which left has its empty state, or was tried for long
 // enough.
 func (w *worker) over(err error) bool {
