@@ -68,6 +68,7 @@ const (
 	DropProhibited  = tcCounterDROP_PROHIBITED
 	DropFwdDisabled = tcCounterDROP_FWD_DISABLED
 	DropRouteEncap  = tcCounterDROP_ROUTE_ENCAP
+	DropSourceRange = tcCounterDROP_SOURCE_RANGE
 	DropLimited     = tcCounterDROP_LIMITED
 	DropInternal    = tcCounterDROP_INTERNAL
 )

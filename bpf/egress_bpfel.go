@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	egressMapAffinity     = "affinity"
 	egressMapBackendAddrs = "backend_addrs"
 	egressMapBackends     = "backends"
 	egressMapCache        = "cache"
@@ -30,6 +31,7 @@ const (
 	egressMapRrNext       = "rr_next"
 	egressMapServices     = "services"
 	egressMapSlots        = "slots"
+	egressMapSources      = "sources"
 	egressMapStamps       = "stamps"
 	egressMapVips         = "vips"
 	egressProgWeirEgress  = "weir_egress"
@@ -85,6 +87,7 @@ type egressProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type egressMapSpecs struct {
+	Affinity     *ebpf.MapSpec `ebpf:"affinity"`
 	BackendAddrs *ebpf.MapSpec `ebpf:"backend_addrs"`
 	Backends     *ebpf.MapSpec `ebpf:"backends"`
 	Cache        *ebpf.MapSpec `ebpf:"cache"`
@@ -99,6 +102,7 @@ type egressMapSpecs struct {
 	RrNext       *ebpf.MapSpec `ebpf:"rr_next"`
 	Services     *ebpf.MapSpec `ebpf:"services"`
 	Slots        *ebpf.MapSpec `ebpf:"slots"`
+	Sources      *ebpf.MapSpec `ebpf:"sources"`
 	Stamps       *ebpf.MapSpec `ebpf:"stamps"`
 	Vips         *ebpf.MapSpec `ebpf:"vips"`
 }
@@ -130,6 +134,7 @@ func (o *egressObjects) Close() error {
 //
 // It can be passed to loadEgressObjects or ebpf.CollectionSpec.LoadAndAssign.
 type egressMaps struct {
+	Affinity     *ebpf.Map `ebpf:"affinity"`
 	BackendAddrs *ebpf.Map `ebpf:"backend_addrs"`
 	Backends     *ebpf.Map `ebpf:"backends"`
 	Cache        *ebpf.Map `ebpf:"cache"`
@@ -144,12 +149,14 @@ type egressMaps struct {
 	RrNext       *ebpf.Map `ebpf:"rr_next"`
 	Services     *ebpf.Map `ebpf:"services"`
 	Slots        *ebpf.Map `ebpf:"slots"`
+	Sources      *ebpf.Map `ebpf:"sources"`
 	Stamps       *ebpf.Map `ebpf:"stamps"`
 	Vips         *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *egressMaps) Close() error {
 	return _EgressClose(
+		m.Affinity,
 		m.BackendAddrs,
 		m.Backends,
 		m.Cache,
@@ -164,6 +171,7 @@ func (m *egressMaps) Close() error {
 		m.RrNext,
 		m.Services,
 		m.Slots,
+		m.Sources,
 		m.Stamps,
 		m.Vips,
 	)

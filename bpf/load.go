@@ -20,6 +20,8 @@ const (
 	MapBackendAddrs = tcMapBackendAddrs
 	MapLimits       = tcMapLimits
 	MapRRNext       = tcMapRrNext
+	MapSources      = tcMapSources
+	MapAffinity     = tcMapAffinity
 	MapNexthops     = tcMapNexthops
 	MapDevices      = tcMapDevices
 	MapFlows        = tcMapFlows
@@ -34,7 +36,7 @@ const (
 // MapNames returns the names of the maps that all objects share.
 func MapNames() []string {
 	return []string{
-		MapVIPs, MapServices, MapSlots, MapBackends, MapBackendAddrs, MapLimits, MapRRNext, MapNexthops,
+		MapVIPs, MapServices, MapSlots, MapBackends, MapBackendAddrs, MapLimits, MapRRNext, MapSources, MapAffinity, MapNexthops,
 		MapDevices, MapFlows, MapFlowsNew, MapCounters, MapConfig, MapCache, MapStamps, MapEpoch,
 	}
 }

@@ -13,6 +13,18 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type tcAffinity struct {
+	_       structs.HostLayout
+	Backend uint32
+	Last    uint32
+}
+
+type tcAffinityKey struct {
+	_       structs.HostLayout
+	Service uint32
+	Client  uint32
+}
+
 type tcBackend struct {
 	_        structs.HostLayout
 	Addr     uint32
@@ -25,8 +37,9 @@ type tcBackend struct {
 type tcBackendFlags uint32
 
 const (
-	tcBackendFlagsBACKEND_LOCAL tcBackendFlags = 1
-	tcBackendFlagsBACKEND_LB    tcBackendFlags = 2
+	tcBackendFlagsBACKEND_LOCAL   tcBackendFlags = 1
+	tcBackendFlagsBACKEND_LB      tcBackendFlags = 2
+	tcBackendFlagsBACKEND_RETIRED tcBackendFlags = 4
 )
 
 type tcCached struct {
@@ -87,10 +100,11 @@ const (
 	tcCounterDROP_PROHIBITED   tcCounter = 19
 	tcCounterDROP_FWD_DISABLED tcCounter = 20
 	tcCounterDROP_ROUTE_ENCAP  tcCounter = 21
-	tcCounterDROP_LIMITED      tcCounter = 22
-	tcCounterDROP_INTERNAL     tcCounter = 23
-	tcCounterCOUNTER_ANSWERED  tcCounter = 24
-	tcCounterCOUNTER_END       tcCounter = 25
+	tcCounterDROP_SOURCE_RANGE tcCounter = 22
+	tcCounterDROP_LIMITED      tcCounter = 23
+	tcCounterDROP_INTERNAL     tcCounter = 24
+	tcCounterCOUNTER_ANSWERED  tcCounter = 25
+	tcCounterCOUNTER_END       tcCounter = 26
 )
 
 type tcDevice struct {
@@ -199,12 +213,19 @@ type tcService struct {
 	Mode       uint8
 	Algorithm  uint8
 	Flags      uint16
+	Affinity   uint32
 }
 
 type tcServiceAlgorithm uint32
 
 const (
 	tcServiceAlgorithmALGORITHM_RR tcServiceAlgorithm = 0
+)
+
+type tcServiceFlags uint32
+
+const (
+	tcServiceFlagsSERVICE_SOURCES tcServiceFlags = 1
 )
 
 type tcServiceKey struct {
@@ -222,6 +243,13 @@ const (
 	tcServiceModeMODE_ONEARM  tcServiceMode = 1
 	tcServiceModeMODE_FULLNAT tcServiceMode = 2
 )
+
+type tcSourceKey struct {
+	_       structs.HostLayout
+	Bits    uint32
+	Service uint32
+	Addr    uint32
+}
 
 type tcStamp struct {
 	_       structs.HostLayout
@@ -246,6 +274,7 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	tcMapAffinity            = "affinity"
 	tcMapBackendAddrs        = "backend_addrs"
 	tcMapBackends            = "backends"
 	tcMapCache               = "cache"
@@ -260,6 +289,7 @@ const (
 	tcMapRrNext              = "rr_next"
 	tcMapServices            = "services"
 	tcMapSlots               = "slots"
+	tcMapSources             = "sources"
 	tcMapStamps              = "stamps"
 	tcMapVips                = "vips"
 	tcProgReadClock          = "read_clock"
@@ -273,6 +303,7 @@ const (
 	tcVarHookEnd             = "hook_end"
 	tcVarNexthopFlagsEnd     = "nexthop_flags_end"
 	tcVarServiceAlgorithmEnd = "service_algorithm_end"
+	tcVarServiceFlagsEnd     = "service_flags_end"
 	tcVarServiceModeEnd      = "service_mode_end"
 	tcVarVipFlagsEnd         = "vip_flags_end"
 )
@@ -327,6 +358,7 @@ type tcProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcMapSpecs struct {
+	Affinity     *ebpf.MapSpec `ebpf:"affinity"`
 	BackendAddrs *ebpf.MapSpec `ebpf:"backend_addrs"`
 	Backends     *ebpf.MapSpec `ebpf:"backends"`
 	Cache        *ebpf.MapSpec `ebpf:"cache"`
@@ -341,6 +373,7 @@ type tcMapSpecs struct {
 	RrNext       *ebpf.MapSpec `ebpf:"rr_next"`
 	Services     *ebpf.MapSpec `ebpf:"services"`
 	Slots        *ebpf.MapSpec `ebpf:"slots"`
+	Sources      *ebpf.MapSpec `ebpf:"sources"`
 	Stamps       *ebpf.MapSpec `ebpf:"stamps"`
 	Vips         *ebpf.MapSpec `ebpf:"vips"`
 }
@@ -358,6 +391,7 @@ type tcVariableSpecs struct {
 	HookEnd             *ebpf.VariableSpec `ebpf:"hook_end"`
 	NexthopFlagsEnd     *ebpf.VariableSpec `ebpf:"nexthop_flags_end"`
 	ServiceAlgorithmEnd *ebpf.VariableSpec `ebpf:"service_algorithm_end"`
+	ServiceFlagsEnd     *ebpf.VariableSpec `ebpf:"service_flags_end"`
 	ServiceModeEnd      *ebpf.VariableSpec `ebpf:"service_mode_end"`
 	VipFlagsEnd         *ebpf.VariableSpec `ebpf:"vip_flags_end"`
 }
@@ -382,6 +416,7 @@ func (o *tcObjects) Close() error {
 //
 // It can be passed to loadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcMaps struct {
+	Affinity     *ebpf.Map `ebpf:"affinity"`
 	BackendAddrs *ebpf.Map `ebpf:"backend_addrs"`
 	Backends     *ebpf.Map `ebpf:"backends"`
 	Cache        *ebpf.Map `ebpf:"cache"`
@@ -396,12 +431,14 @@ type tcMaps struct {
 	RrNext       *ebpf.Map `ebpf:"rr_next"`
 	Services     *ebpf.Map `ebpf:"services"`
 	Slots        *ebpf.Map `ebpf:"slots"`
+	Sources      *ebpf.Map `ebpf:"sources"`
 	Stamps       *ebpf.Map `ebpf:"stamps"`
 	Vips         *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *tcMaps) Close() error {
 	return _TcClose(
+		m.Affinity,
 		m.BackendAddrs,
 		m.Backends,
 		m.Cache,
@@ -416,6 +453,7 @@ func (m *tcMaps) Close() error {
 		m.RrNext,
 		m.Services,
 		m.Slots,
+		m.Sources,
 		m.Stamps,
 		m.Vips,
 	)
@@ -434,6 +472,7 @@ type tcVariables struct {
 	HookEnd             *ebpf.Variable `ebpf:"hook_end"`
 	NexthopFlagsEnd     *ebpf.Variable `ebpf:"nexthop_flags_end"`
 	ServiceAlgorithmEnd *ebpf.Variable `ebpf:"service_algorithm_end"`
+	ServiceFlagsEnd     *ebpf.Variable `ebpf:"service_flags_end"`
 	ServiceModeEnd      *ebpf.Variable `ebpf:"service_mode_end"`
 	VipFlagsEnd         *ebpf.Variable `ebpf:"vip_flags_end"`
 }

@@ -4,6 +4,10 @@ package bpf
 // documentation of their fields. Addresses and ports are in network order, see
 // Addr and Port.
 type (
+	// Affinity is the value of affinity.
+	Affinity = tcAffinity
+	// AffinityKey is its key.
+	AffinityKey = tcAffinityKey
 	// Backend is the value of backends.
 	Backend = tcBackend
 	// Cached is the value of cache.
@@ -26,6 +30,8 @@ type (
 	Service = tcService
 	// ServiceKey is its key.
 	ServiceKey = tcServiceKey
+	// SourceKey is the key of sources (value: uint32).
+	SourceKey = tcSourceKey
 	// VIP is the value of vips.
 	VIP = tcVip
 )
@@ -59,9 +65,13 @@ const (
 
 // Bits of Backend.Flags.
 const (
-	BackendLocal = uint16(tcBackendFlagsBACKEND_LOCAL)
-	BackendLB    = uint16(tcBackendFlagsBACKEND_LB)
+	BackendLocal   = uint16(tcBackendFlagsBACKEND_LOCAL)
+	BackendLB      = uint16(tcBackendFlagsBACKEND_LB)
+	BackendRetired = uint16(tcBackendFlagsBACKEND_RETIRED)
 )
+
+// ServiceSources is a bit of Service.Flags.
+const ServiceSources = uint16(tcServiceFlagsSERVICE_SOURCES)
 
 // AlgorithmRR is a value of Service.Algorithm.
 const AlgorithmRR = uint8(tcServiceAlgorithmALGORITHM_RR)

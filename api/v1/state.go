@@ -150,8 +150,16 @@ type Service struct {
 	// IdleTimeout in seconds is how long an established flow may be silent in
 	// both directions before it is forgotten. Optional; zero means what the
 	// protocol has: TCP 7440, UDP 300, SCTP 210. At most MaxIdleTimeout.
-	IdleTimeout uint32    `json:"idleTimeout,omitempty"`
-	Backends    []Backend `json:"backends,omitempty"`
+	IdleTimeout uint32 `json:"idleTimeout,omitempty"`
+	// Affinity in seconds is how long a client keeps its backend after its last
+	// new flow. Optional; zero means that each flow is balanced by itself. At
+	// most MaxAffinity.
+	Affinity uint32 `json:"affinity,omitempty"`
+	// Sources are the clients that may open flows. Optional; none means all.
+	// Flows that are established go on when their client is no longer let in.
+	// At most MaxSources.
+	Sources  []netip.Prefix `json:"sources,omitempty"`
+	Backends []Backend      `json:"backends,omitempty"`
 }
 
 // Backend is one endpoint of a service: a NodePort of a node or a pod.
@@ -169,6 +177,12 @@ type Backend struct {
 
 // MaxIdleTimeout bounds Service.IdleTimeout, in seconds: a day, as LoxiLB's.
 const MaxIdleTimeout = 24 * 60 * 60
+
+// MaxAffinity bounds Service.Affinity, in seconds: a day, as Kubernetes does.
+const MaxAffinity = 24 * 60 * 60
+
+// MaxSources bounds Service.Sources.
+const MaxSources = 1024
 
 // MaxWeight bounds Backend.Weight so that a slot table stays small.
 const MaxWeight = 100

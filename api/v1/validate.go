@@ -45,6 +45,12 @@ func ValidateService(s Service) error {
 	if s.IdleTimeout > MaxIdleTimeout {
 		return &FieldError{"idleTimeout", fmt.Sprintf("%d s, at most %d", s.IdleTimeout, MaxIdleTimeout)}
 	}
+	if s.Affinity > MaxAffinity {
+		return &FieldError{"affinity", fmt.Sprintf("%d s, at most %d", s.Affinity, MaxAffinity)}
+	}
+	if err := validateSources(s.Sources); err != nil {
+		return err
+	}
 	if len(s.Backends) > MaxBackends {
 		return &FieldError{"backends", fmt.Sprintf("%d backends, at most %d", len(s.Backends), MaxBackends)}
 	}
@@ -59,6 +65,18 @@ func ValidateService(s Service) error {
 			return &FieldError{fmt.Sprintf("backends[%d]", i), fmt.Sprintf("%s is backends[%d] already", ap, j)}
 		}
 		seen[ap] = i
+	}
+	return nil
+}
+
+func validateSources(sources []netip.Prefix) error {
+	if len(sources) > MaxSources {
+		return &FieldError{"sources", fmt.Sprintf("%d prefixes, at most %d", len(sources), MaxSources)}
+	}
+	for i, p := range sources {
+		if !p.IsValid() || !p.Addr().Is4() {
+			return &FieldError{fmt.Sprintf("sources[%d]", i), fmt.Sprintf("%s is no IPv4 prefix, such as 192.0.2.0/24", p)}
+		}
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ enum counter {
 	DROP_PROHIBITED,   /* route of type prohibit */
 	DROP_FWD_DISABLED, /* the interface the packet came from does not forward */
 	DROP_ROUTE_ENCAP,  /* the route has a lightweight tunnel */
+	DROP_SOURCE_RANGE, /* the service does not let the client in */
 	DROP_LIMITED,	   /* an echo request over the limit of answers (lib/limit.h) */
 	DROP_INTERNAL,	   /* a map or helper failed in a way that cannot be */
 	COUNTER_ANSWERED,  /* of the dropped: answered by RST, ABORT or an ICMP error */

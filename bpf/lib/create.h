@@ -235,11 +235,12 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 		.port_max = vip->port_max,
 		.port_state = port_seed(&packet->key),
 		.flow.last_seen = bpf_jiffies64(),
+		.flow.backend = service_choose(service, packet->key.saddr),
 	};
 	struct flow *flow = &creation.flow;
-	const struct backend *backend = service_choose(service, &flow->backend);
+	const struct backend *backend = bpf_map_lookup_elem(&backends, &flow->backend);
 
-	if (!backend)
+	if (!backend || !backend->addr || !backend->port)
 		return DROP_NO_BACKEND;
 	flow->saddr = source_address(ctx, packet, service, backend);
 	flow->flags = local_flags(backend);

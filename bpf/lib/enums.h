@@ -14,8 +14,9 @@ const enum flow_state flow_state_end = FLOW_CLOSING;
 const enum flow_flags flow_flags_end = FLOW_ANSWERED;
 const enum vip_flags vip_flags_end = VIP_ACTIVE;
 const enum service_mode service_mode_end = MODE_FULLNAT;
+const enum service_flags service_flags_end = SERVICE_SOURCES;
 const enum service_algorithm service_algorithm_end = ALGORITHM_RR;
-const enum backend_flags backend_flags_end = BACKEND_LB;
+const enum backend_flags backend_flags_end = BACKEND_RETIRED;
 const enum nexthop_flags nexthop_flags_end = NEXTHOP_REDIRECT;
 const enum device_flags device_flags_end = DEVICE_EGRESS;
 

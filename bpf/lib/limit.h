@@ -10,8 +10,6 @@
 
 #include "lib/maps.h"
 
-#define LIMIT_SECOND 1000000000ull /* nanoseconds */
-
 /* To one source within any second: burst + rate = 100. Enough for a person's
  * tools; half of it at once lets a page's connections all be refused.
  */
@@ -31,7 +29,7 @@ _Static_assert((LIMIT_SOURCES & (LIMIT_SOURCES - 1)) == 0, "buckets are found by
 static __always_inline bool limit_take(__u32 index, __u64 now, __u32 rate, __u32 burst)
 {
 	__u64 *full_at = bpf_map_lookup_elem(&limits, &index);
-	__u64 interval = LIMIT_SECOND / rate;
+	__u64 interval = NSEC_PER_SEC / rate;
 	__u64 old, from;
 
 	if (!full_at)

@@ -18,6 +18,8 @@
 #define MAX_STAMPS   4096
 #define MAX_COUNTERS 64 /* for each hook */
 #define MAX_HOOKS    3
+#define MAX_SOURCES  65536
+#define MAX_CLIENTS  131072
 #define MAX_LIMITS   4097 /* one for all answers, and sources share the others */
 
 /* VIP -> flags and source ports. Written by Go. */
@@ -82,6 +84,27 @@ struct {
 	__type(value, __u32);
 	__uint(max_entries, MAX_SERVICES);
 } rr_next SEC(".maps");
+
+/* Service and client's prefix -> that it may come in. Written by Go, before the
+ * service.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct source_key);
+	__type(value, __u32);
+	__uint(max_entries, MAX_SOURCES);
+} sources SEC(".maps");
+
+/* Service and client -> the backend that it keeps. Written by BPF. When it is full
+ * clients that have not come for long may be given another one.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct affinity_key);
+	__type(value, struct affinity);
+	__uint(max_entries, MAX_CLIENTS);
+} affinity SEC(".maps");
 
 /* Index -> where packets leave. Index 0 is never used. Written by BPF. */
 struct {

@@ -245,6 +245,8 @@ static __always_inline enum counter admit(ctx_t *ctx, const struct packet *packe
 		return DROP_NO_SERVICE;
 	if (!ctx_starts_here() && packet->ttl <= 1)
 		return DROP_TTL_EXCEEDED;
+	if (!service_admits(service, key->saddr))
+		return DROP_SOURCE_RANGE;
 	return create(ctx, packet, vip, service);
 }
 

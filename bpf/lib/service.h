@@ -35,23 +35,69 @@ static __always_inline __u32 service_round_robin(const struct service *service)
 	return position;
 }
 
-/* The backend that gets the next flow and its id; NULL: there is none. */
-static __always_inline const struct backend *service_choose(const struct service *service,
-							    __u32 *id)
+/* Position by the client's address, the same on all nodes: who has to choose for it
+ * anew after a failover, or once affinity has lost it, chooses alike. Full avalanche
+ * (Murmur3's finalizer), as clients are neighbours of each other.
+ */
+static __always_inline __u32 service_by_client(const struct service *service, __be32 client)
 {
-	const struct backend *backend;
-	const __u32 *slot;
-	__u32 index;
+	__u32 hash = bpf_ntohl(client);
 
+	hash = (hash ^ hash >> 16) * 0x85ebca6b;
+	hash = (hash ^ hash >> 13) * 0xc2b2ae35;
+	hash ^= hash >> 16;
+	return (__u64)hash * service->slot_count >> 32;
+}
+
+static __always_inline bool service_has(const struct service *service, __u32 id)
+{
+	const struct backend *backend = bpf_map_lookup_elem(&backends, &id);
+
+	return backend && backend->service == service->id && !(backend->flags & BACKEND_RETIRED);
+}
+
+static __always_inline __u32 service_slot(const struct service *service, __u32 position)
+{
+	__u32 index = service->slot_offset + position;
+	const __u32 *slot = bpf_map_lookup_elem(&slots, &index);
+
+	return slot ? *slot : 0;
+}
+
+/* The backend that a client keeps, or keeps from now on. */
+static __always_inline __u32 service_kept(const struct service *service, __be32 client)
+{
+	struct affinity_key key = {.service = service->id, .client = client};
+	struct affinity fresh = {.last = bpf_ktime_get_coarse_ns() / NSEC_PER_SEC};
+	struct affinity *kept = bpf_map_lookup_elem(&affinity, &key);
+
+	if (kept && fresh.last - kept->last < service->affinity &&
+	    service_has(service, kept->backend)) {
+		kept->last = fresh.last;
+		return kept->backend;
+	}
+	fresh.backend = service_slot(service, service_by_client(service, client));
+	bpf_map_update_elem(&affinity, &key, &fresh, BPF_ANY);
+	return fresh.backend;
+}
+
+/* The id of the backend that gets a client's next flow; 0: there is none. A function of
+ * its own, so that its stack is not beside that of what makes the flow.
+ */
+static __noinline __u32 service_choose(const struct service *service, __be32 client)
+{
 	if (!service->slot_count)
-		return NULL;
-	index = service->slot_offset + service_round_robin(service);
-	slot = bpf_map_lookup_elem(&slots, &index);
-	if (!slot || !*slot)
-		return NULL;
-	*id = *slot;
-	backend = bpf_map_lookup_elem(&backends, id);
-	return backend && backend->addr && backend->port ? backend : NULL;
+		return 0;
+	if (service->affinity)
+		return service_kept(service, client);
+	return service_slot(service, service_round_robin(service));
+}
+
+static __noinline bool service_admits(const struct service *service, __be32 client)
+{
+	struct source_key key = {.bits = 64, .service = service->id, .addr = client};
+
+	return !(service->flags & SERVICE_SOURCES) || bpf_map_lookup_elem(&sources, &key);
 }
 
 #endif /* WEIR_LIB_SERVICE_H */

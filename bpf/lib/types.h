@@ -8,6 +8,8 @@
 
 #include <linux/types.h>
 
+#define NSEC_PER_SEC 1000000000ull
+
 /* A packet as it comes in. One for each direction of a connection. */
 struct flow_key {
 	__be32 saddr;
@@ -124,6 +126,10 @@ enum service_algorithm {
 	ALGORITHM_RR = 0,
 };
 
+enum service_flags {
+	SERVICE_SOURCES = 1 << 0, /* only clients that sources has for it may come in */
+};
+
 /* slot_count 0: no backend, new flows are dropped as no_backend. */
 struct service {
 	__u32 id; /* index of rr_next */
@@ -131,7 +137,26 @@ struct service {
 	__u32 slot_count;
 	__u8 mode;	/* enum service_mode */
 	__u8 algorithm; /* enum service_algorithm */
-	__u16 flags;
+	__u16 flags;	/* enum service_flags */
+	__u32 affinity; /* seconds after its last new flow that a client keeps its backend */
+};
+
+/* Clients that may use a service: a prefix of both together (lib/service.h). */
+struct source_key {
+	__u32 bits; /* 32 of the service and those of the prefix */
+	__u32 service;
+	__be32 addr;
+};
+
+struct affinity_key {
+	__u32 service;
+	__be32 client;
+};
+
+/* Which backend a client keeps. */
+struct affinity {
+	__u32 backend;
+	__u32 last; /* seconds of the coarse monotonic clock */
 };
 
 enum backend_flags {
@@ -140,6 +165,7 @@ enum backend_flags {
 	 * node_addr in fullnat too.
 	 */
 	BACKEND_LB = 1 << 1,
+	BACKEND_RETIRED = 1 << 2, /* no slot names it: nobody keeps it */
 };
 
 /* A backend's id is never reused while a flow names it. */

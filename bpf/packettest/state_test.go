@@ -3,6 +3,7 @@ package packettest
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -25,7 +26,11 @@ type state struct {
 	vips      map[string]bpf.VIP
 	backends  []string // hosts known as backends, beside those of the frontends
 	frontends []frontend
-	devices   map[string]bpf.Device
+	// sources are the prefixes that ports are open for, all if it has none, affinity the seconds that clients keep
+	// their backend.
+	sources  map[uint16][]string
+	affinity map[uint16]uint32
+	devices  map[string]bpf.Device
 }
 
 // Frontends that rows use: one for each mode and protocol, and TCP ones whose
@@ -43,7 +48,7 @@ var backendFlags = map[string]uint16{"lb": bpf.BackendLocal, "pod": bpf.BackendL
 func newState() *state {
 	s := &state{
 		vips:    map[string]bpf.VIP{"vip": {Flags: bpf.VIPActive, PortMin: 1024, PortMax: 65535}},
-		devices: make(map[string]bpf.Device),
+		devices: make(map[string]bpf.Device), sources: map[uint16][]string{}, affinity: map[uint16]uint32{},
 		frontends: []frontend{
 			{tcp, fullnatTCP, bpf.ModeFullnat, []string{"b1:8080"}, ""},
 			{udp, fullnatUDP, bpf.ModeFullnat, []string{"b1:5353"}, ""},
@@ -85,7 +90,8 @@ func newState() *state {
 // Next hops of earlier rows become stale by a new generation.
 func (w *world) program(s *state, entries []string) error {
 	errs := []error{w.clear(bpf.MapVIPs), w.clear(bpf.MapServices), w.clear(bpf.MapFlows), w.clear(bpf.MapFlowsNew),
-		w.clear(bpf.MapDevices), w.clear(bpf.MapBackendAddrs), w.zeroCounters(), w.fillBuckets(), w.emptyCache()}
+		w.clear(bpf.MapDevices), w.clear(bpf.MapBackendAddrs), w.clear(bpf.MapSources), w.clear(bpf.MapAffinity),
+		w.zeroCounters(), w.fillBuckets(), w.emptyCache()}
 	for _, host := range s.backends {
 		errs = append(errs, w.maps[bpf.MapBackendAddrs].Put(bpf.Addr(addr(host)), uint32(1)))
 	}
@@ -98,7 +104,7 @@ func (w *world) program(s *state, entries []string) error {
 	}
 	slot := uint32(1)
 	for i, f := range s.frontends {
-		errs = append(errs, w.putFrontend(uint32(i+1), f, &slot))
+		errs = append(errs, w.putFrontend(uint32(i+1), f, s, &slot))
 	}
 	for _, line := range entries {
 		errs = append(errs, w.putEntry(line))
@@ -157,13 +163,19 @@ func (w *world) nextGeneration() error {
 	return w.maps[bpf.MapConfig].Put(uint32(0), &config)
 }
 
-func (w *world) putFrontend(id uint32, f frontend, slot *uint32) error {
-	service := bpf.Service{Id: id, SlotOffset: *slot, SlotCount: uint32(len(f.backends)), Mode: f.mode}
+func (w *world) putFrontend(id uint32, f frontend, s *state, slot *uint32) error {
+	service := bpf.Service{Id: id, SlotOffset: *slot, SlotCount: uint32(len(f.backends)), Mode: f.mode, Affinity: s.affinity[f.port]}
 	source := f.source
 	if source == "" {
 		source = "lb"
 	}
 	var errs []error
+	for _, prefix := range s.sources[f.port] {
+		service.Flags |= bpf.ServiceSources
+		p := netip.MustParsePrefix(prefix)
+		key := bpf.SourceKey{Bits: 32 + uint32(p.Bits()), Service: id, Addr: bpf.Addr(p.Addr())}
+		errs = append(errs, w.maps[bpf.MapSources].Put(&key, uint32(1)))
+	}
 	for _, b := range f.backends {
 		backend := bpf.Backend{Addr: bpf.Addr(ap(b).Addr()), Port: bpf.Port(ap(b).Port()),
 			NodeAddr: bpf.Addr(addr(source)), Service: id}

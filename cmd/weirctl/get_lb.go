@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +68,7 @@ func lbTable(services []v1.ServiceStatus) *table {
 func lbWide(services []v1.ServiceStatus) *table {
 	t := &table{columns: []column{
 		{title: "EXTERNAL IP"}, {title: "PORT"}, {title: "PROTOCOL"}, {title: "NAME"}, {title: "BLOCK", right: true},
-		{title: "SELECT"}, {title: "MODE"}, {title: "TIMEOUT", right: true}, {title: "MONITOR"}, {title: "ENDPOINT"}, {title: "EPORT"},
+		{title: "SELECT"}, {title: "MODE"}, {title: "TIMEOUT", right: true}, {title: "MONITOR"}, {title: "SOURCES"}, {title: "ENDPOINT"}, {title: "EPORT"},
 		{title: "WEIGHT", right: true}, {title: "STATE"},
 		{title: "FLOWS", right: true}, {title: "PACKETS", right: true}, {title: "BYTES", right: true},
 	}}
@@ -76,7 +77,7 @@ func lbWide(services []v1.ServiceStatus) *table {
 			continue
 		}
 		head := []string{s.VIP.String(), number(s.Port), string(s.Protocol), s.Name, number(s.Block),
-			algorithm(s.Service), string(s.Mode), idleTimeout(s.Service), onOff(s.Monitor)}
+			algorithm(s.Service), string(s.Mode), idleTimeout(s.Service), onOff(s.Monitor), sources(s.Service)}
 		if len(s.BackendStates) == 0 {
 			t.add(append(head, "-", "-", "-", "-", "-", "-", "-")...)
 		}
@@ -89,7 +90,23 @@ func lbWide(services []v1.ServiceStatus) *table {
 	return t
 }
 
+// sources is "-" where all clients may come.
+func sources(s v1.Service) string {
+	if len(s.Sources) == 0 {
+		return "-"
+	}
+	texts := make([]string, len(s.Sources))
+	for i, p := range s.Sources {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, ",")
+}
+
+// algorithm is LoxiLB's word for it: persist where clients keep their backend.
 func algorithm(s v1.Service) string {
+	if s.Affinity > 0 {
+		return "persist"
+	}
 	if s.Algorithm == "" {
 		return string(v1.RoundRobin)
 	}

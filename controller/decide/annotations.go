@@ -2,10 +2,13 @@ package decide
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
@@ -40,6 +43,9 @@ type settings struct {
 	staticIP   string
 	// idleTimeout in seconds, zero for that of the protocol.
 	idleTimeout uint32
+	// affinity in seconds, zero for none. sources may come in, all if none.
+	affinity uint32
+	sources  []netip.Prefix
 	// ignored are annotations that change nothing here, as they are written.
 	ignored []string
 }
@@ -92,7 +98,11 @@ func (s *settings) apply(key, name, value string) *refusal {
 	case "staticIP":
 		s.staticIP = value
 	case "epselect":
-		if value != "rr" && value != "roundrobin" {
+		switch value {
+		case "rr", "roundrobin":
+		case "persist":
+			s.affinity = uint32(corev1.DefaultClientIPServiceAffinitySeconds) // LoxiLB's, too
+		default:
 			s.ignored = append(s.ignored, key+"="+value)
 		}
 	default:

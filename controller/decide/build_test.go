@@ -172,6 +172,12 @@ func printFrontends(services []v1.Service) []string {
 		if s.IdleTimeout > 0 {
 			probed += fmt.Sprintf(" idle %d s", s.IdleTimeout)
 		}
+		if s.Affinity > 0 {
+			probed += fmt.Sprintf(" kept %d s", s.Affinity)
+		}
+		for _, p := range s.Sources {
+			probed += " from " + p.String()
+		}
 		out = append(out, fmt.Sprintf("%s %s%s -> %s (%s)", s.Frontend, s.Mode, probed, strings.Join(backends, ", "), s.Name))
 	}
 	return out

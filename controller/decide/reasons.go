@@ -9,16 +9,17 @@ import (
 // Reasons of conditions, the closed list of those that a decision gives.
 const (
 	// Accepted.
-	ReasonValid             = "Valid"
-	ReasonValidWithIgnored  = "ValidWithIgnored"
-	ReasonProbeDefaults     = "ProbeDefaults"
-	ReasonInvalidPort       = "InvalidPort"
-	ReasonInvalidProtocol   = "InvalidProtocol"
-	ReasonNoNodePort        = "NoNodePort"
-	ReasonUnknownMode       = "UnknownMode"
-	ReasonInvalidAnnotation = "InvalidAnnotation"
-	ReasonInvalidAddress    = "InvalidAddress"
-	ReasonNotServed         = "NotServed"
+	ReasonValid              = "Valid"
+	ReasonValidWithIgnored   = "ValidWithIgnored"
+	ReasonProbeDefaults      = "ProbeDefaults"
+	ReasonInvalidPort        = "InvalidPort"
+	ReasonInvalidProtocol    = "InvalidProtocol"
+	ReasonNoNodePort         = "NoNodePort"
+	ReasonUnknownMode        = "UnknownMode"
+	ReasonInvalidAnnotation  = "InvalidAnnotation"
+	ReasonInvalidAddress     = "InvalidAddress"
+	ReasonInvalidSourceRange = "InvalidSourceRange"
+	ReasonNotServed          = "NotServed"
 
 	// Allocated.
 	ReasonAssigned            = "Assigned"

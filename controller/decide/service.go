@@ -112,8 +112,8 @@ func readService(o *corev1.Service, cfg controller.Config) *service {
 		return s
 	}
 	s.completeProbe(s.ports)
-	if o.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-		s.ignored = append(s.ignored, "spec.sessionAffinity=ClientIP")
+	if s.refusal = s.readClients(); s.refusal != nil {
+		return s
 	}
 	s.wanted, s.refusal = wantedAddress(o.Spec.LoadBalancerIP, s.staticIP)
 	return s
@@ -121,11 +121,7 @@ func readService(o *corev1.Service, cfg controller.Config) *service {
 
 // notServed refuses what would be dangerous to ignore.
 func notServed(spec corev1.ServiceSpec) *refusal {
-	switch {
-	case len(spec.LoadBalancerSourceRanges) > 0:
-		// Ignoring them would open the service to everybody.
-		return refuse(ReasonNotServed, "spec.loadBalancerSourceRanges is not served; remove it, or filter before weir")
-	case len(spec.IPFamilies) > 0 && spec.IPFamilies[0] == corev1.IPv6Protocol:
+	if len(spec.IPFamilies) > 0 && spec.IPFamilies[0] == corev1.IPv6Protocol {
 		return refuse(ReasonNotServed, "spec.ipFamilies[0] is IPv6, which is not served; use IPv4")
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -224,9 +225,36 @@ func TestService(t *testing.T) {
 				last: controller.Memory{Addresses: map[string]ipam.Hold{"default/a": hold("10.0.0.66", 80)}}},
 			"Accepted=false/InvalidPort " + refused, "0 is no port", nil},
 
+		// Clients.
+		{"source ranges, sorted and once each",
+			world{service: lb("a", ports("80:30080/TCP"), from("192.0.2.7/24", "10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default from 10.0.0.0/8 from 192.0.2.0/24 -> 192.168.80.101:30080 (default/a)"}},
+		{"source ranges in the annotation of old",
+			world{service: lb("a", ports("80:30080/TCP"), note(annotationSourceRanges, " 10.0.0.0/8, 192.0.2.0/24 ")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default from 10.0.0.0/8 from 192.0.2.0/24 -> 192.168.80.101:30080 (default/a)"}},
+		{"those of the spec win",
+			world{service: lb("a", ports("80:30080/TCP"), from("192.0.2.0/24"), note(annotationSourceRanges, "10.0.0.0/8")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default from 192.0.2.0/24 -> 192.168.80.101:30080 (default/a)"}},
+		{"a source range that is none", world{service: lb("a", ports("80:30080/TCP"), note(annotationSourceRanges, "10.0.0.0/8,home")), slices: onWorker1},
+			"Accepted=false/InvalidSourceRange " + refused, annotationSourceRanges + `: "home" is no prefix, such as 192.0.2.0/24`, nil},
+		{"source ranges of IPv6 alone do not open it to all", world{service: lb("a", ports("80:30080/TCP"), from("2001:db8::/32")), slices: onWorker1},
+			"Accepted=false/InvalidSourceRange " + refused, "spec.loadBalancerSourceRanges has no IPv4 prefix", nil},
+		{"clients keep their backend", world{service: lb("a", ports("80:30080/TCP"), affinity(0)), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default kept 10800 s -> 192.168.80.101:30080 (default/a)"}},
+		{"as long as they are told to", world{service: lb("a", ports("80:30080/TCP"), affinity(60)), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default kept 60 s -> 192.168.80.101:30080 (default/a)"}},
+		{"LoxiLB's word for it", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "persist")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default kept 10800 s -> 192.168.80.101:30080 (default/a)"}},
+		{"kube-proxy behind a source NAT keeps one pod for all, which is said",
+			world{service: lb("a", ports("80:30080/TCP"), affinity(0), note("loxilb.io/lbmode", "fullnat")), slices: onWorker1},
+			"Accepted=true/ValidWithIgnored Allocated=true/Assigned Reachable=true/EndpointsReady", "",
+			[]string{"10.0.0.1:80/tcp fullnat kept 10800 s -> 192.168.80.101:30080 (default/a)"}},
+		{"not with pod addresses",
+			world{service: lb("a", ports("80:30080/TCP"), affinity(0), note("loxilb.io/lbmode", "fullnat"), note("loxilb.io/usepodnetwork", "yes")),
+				slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp fullnat kept 10800 s -> 10.42.2.5:8080 (default/a)"}},
+
 		// What must not be ignored.
-		{"source ranges", world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} })), slices: onWorker1},
-			"Accepted=false/NotServed " + refused, "spec.loadBalancerSourceRanges is not served", nil},
 		{"IPv6 first", world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} })), slices: onWorker1},
 			"Accepted=false/NotServed " + refused, "use IPv4", nil},
 	} {
@@ -281,7 +309,21 @@ func TestService(t *testing.T) {
 	}
 }
 
-var compareAddrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+func from(ranges ...string) func(*corev1.Service) {
+	return spec(func(s *corev1.ServiceSpec) { s.LoadBalancerSourceRanges = ranges })
+}
+
+// affinity asks that clients keep their backend; 0 says nothing of the time.
+func affinity(seconds int32) func(*corev1.Service) {
+	return spec(func(s *corev1.ServiceSpec) {
+		s.SessionAffinity = corev1.ServiceAffinityClientIP
+		if seconds > 0 {
+			s.SessionAffinityConfig = &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: &seconds}}
+		}
+	})
+}
+
+var compareAddrs = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 
 func hold(address string, port uint16) ipam.Hold {
 	return ipam.Hold{Address: netip.MustParseAddr(address), Ports: []ipam.Port{{Number: port, Protocol: v1.TCP}}}

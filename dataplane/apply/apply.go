@@ -23,6 +23,9 @@ type Maps interface {
 	// PutBackend with the zero Backend clears the element.
 	PutBackend(id uint32, b plan.Backend) error
 	PutSlots(offset uint32, ids []uint32) error
+	// DeleteSource succeeds for what is absent. service is an id.
+	PutSource(service uint32, prefix netip.Prefix) error
+	DeleteSource(service uint32, prefix netip.Prefix) error
 }
 
 // Failures says what could not be written. The zero value is success.
@@ -81,6 +84,10 @@ func do(step plan.Step, maps Maps) error {
 		return maps.PutBackend(s.ID, s.Backend)
 	case plan.PutSlots:
 		return maps.PutSlots(s.Region.Offset, s.IDs)
+	case plan.PutSource:
+		return maps.PutSource(s.Service, s.Prefix)
+	case plan.DeleteSource:
+		return maps.DeleteSource(s.Service, s.Prefix)
 	case plan.PutService:
 		return maps.PutService(s.Frontend, s.Service)
 	case plan.PutVIP:

@@ -221,7 +221,7 @@ func TestCleanTakesFiltersOfAnotherSchema(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { must(t, errors.Join(pins.Remove(), pins.Close())) })
 	must(t, start(t, Options{WithoutTCX: true, Pins: pins}).Close())
-	must(t, os.Rename(filepath.Join(dir, "v2"), filepath.Join(dir, "v91")))
+	must(t, os.Rename(filepath.Join(dir, "v3"), filepath.Join(dir, "v91")))
 	layouts, err := pins.Layouts()
 	must(t, err)
 	if len(layouts) != 1 {

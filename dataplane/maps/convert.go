@@ -54,17 +54,33 @@ func serviceOut(s plan.Service) (bpf.Service, error) {
 	if !ok {
 		return bpf.Service{}, fmt.Errorf("the dataplane has no algorithm %q", s.Algorithm)
 	}
-	return bpf.Service{
+	out := bpf.Service{
 		Id: s.ID, SlotOffset: s.Slots.Offset, SlotCount: s.Slots.Count,
-		Mode: mode, Algorithm: algorithm,
-	}, nil
+		Mode: mode, Algorithm: algorithm, Affinity: s.Affinity,
+	}
+	if s.Restricted {
+		out.Flags |= bpf.ServiceSources
+	}
+	return out, nil
 }
 
 func serviceIn(s bpf.Service) plan.Service {
 	return plan.Service{
 		ID: s.Id, Slots: plan.Region{Offset: s.SlotOffset, Count: s.SlotCount},
 		Mode: nameOf(modes, s.Mode), Algorithm: nameOf(algorithms, s.Algorithm),
+		Affinity: s.Affinity, Restricted: s.Flags&bpf.ServiceSources != 0,
 	}
+}
+
+// serviceBits are those of a source's key that name the service.
+const serviceBits = 32
+
+func sourceKeyOut(service uint32, prefix netip.Prefix) bpf.SourceKey {
+	return bpf.SourceKey{Bits: uint32(serviceBits + prefix.Bits()), Service: service, Addr: bpf.Addr(prefix.Masked().Addr())}
+}
+
+func sourceKeyIn(k bpf.SourceKey) (service uint32, prefix netip.Prefix) {
+	return k.Service, netip.PrefixFrom(bpf.AddrFrom(k.Addr), int(k.Bits)-serviceBits)
 }
 
 func nameOf[Name comparable](names map[Name]uint8, number uint8) Name {
@@ -91,6 +107,9 @@ func backendOut(b plan.Backend) bpf.Backend {
 	if b.LB {
 		out.Flags |= bpf.BackendLB
 	}
+	if b.Retired {
+		out.Flags |= bpf.BackendRetired
+	}
 	return out
 }
 
@@ -99,6 +118,7 @@ func backendIn(b bpf.Backend) plan.Backend {
 		Service: b.Service,
 		Address: netip.AddrPortFrom(bpf.AddrFrom(b.Addr), bpf.Port(b.Port)),
 		Local:   b.Flags&bpf.BackendLocal != 0, LB: b.Flags&bpf.BackendLB != 0,
+		Retired: b.Flags&bpf.BackendRetired != 0,
 	}
 	if b.NodeAddr != 0 {
 		in.NodeAddress = bpf.AddrFrom(b.NodeAddr)

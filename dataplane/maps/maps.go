@@ -20,7 +20,7 @@ import (
 // written whole, but PutSlots is not one write.
 type Maps struct {
 	vips, services, slots, backends *ebpf.Map
-	backendAddrs                    *ebpf.Map
+	backendAddrs, sources           *ebpf.Map
 	devices, counters, config       *ebpf.Map
 	flows, flowsNew                 *ebpf.Map
 	cache, epoch                    *ebpf.Map
@@ -40,8 +40,8 @@ func New(loaded map[string]*ebpf.Map) (*Maps, error) {
 	return &Maps{
 		vips: loaded[bpf.MapVIPs], services: loaded[bpf.MapServices],
 		slots: loaded[bpf.MapSlots], backends: loaded[bpf.MapBackends],
-		backendAddrs: loaded[bpf.MapBackendAddrs],
-		devices:      loaded[bpf.MapDevices], counters: loaded[bpf.MapCounters], config: loaded[bpf.MapConfig],
+		backendAddrs: loaded[bpf.MapBackendAddrs], sources: loaded[bpf.MapSources],
+		devices: loaded[bpf.MapDevices], counters: loaded[bpf.MapCounters], config: loaded[bpf.MapConfig],
 		flows: loaded[bpf.MapFlows], flowsNew: loaded[bpf.MapFlowsNew],
 		cache: loaded[bpf.MapCache], epoch: loaded[bpf.MapEpoch],
 	}, nil
@@ -52,6 +52,7 @@ func (m *Maps) Limits() plan.Limits {
 	return plan.Limits{
 		VIPs: int(m.vips.MaxEntries()), Services: int(m.services.MaxEntries()),
 		Backends: int(m.backends.MaxEntries()), Slots: int(m.slots.MaxEntries()),
+		Sources: int(m.sources.MaxEntries()),
 	}
 }
 
@@ -146,6 +147,22 @@ func (m *Maps) PutSlots(offset uint32, ids []uint32) error {
 	}
 	if _, err := m.slots.BatchUpdate(keys, ids, nil); err != nil {
 		return fmt.Errorf("write %d slots at %d: %w", len(ids), offset, err)
+	}
+	return nil
+}
+
+// PutSource lets clients of an IPv4 prefix come in to a service, by its id.
+func (m *Maps) PutSource(service uint32, prefix netip.Prefix) error {
+	if err := m.sources.Put(sourceKeyOut(service, prefix), uint32(1)); err != nil {
+		return fmt.Errorf("write source range %s of service %d: %w", prefix, service, err)
+	}
+	return nil
+}
+
+// DeleteSource takes a prefix out; an absent one is success.
+func (m *Maps) DeleteSource(service uint32, prefix netip.Prefix) error {
+	if err := remove(m.sources, sourceKeyOut(service, prefix)); err != nil {
+		return fmt.Errorf("delete source range %s of service %d: %w", prefix, service, err)
 	}
 	return nil
 }

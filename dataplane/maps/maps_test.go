@@ -51,7 +51,9 @@ func mustMaps(t *testing.T) (*Maps, map[string]*ebpf.Map) {
 func TestByteOrder(t *testing.T) {
 	maps, loaded := mustMaps(t)
 	must(t, maps.PutVIP(vip, plan.VIP{Active: true, Ports: plan.PortRange{Min: 1024, Max: 2047}}))
-	must(t, maps.PutService(web, plan.Service{ID: 7, Slots: plan.Region{Offset: 5, Count: 2}, Mode: v1.ModeFullNAT, Algorithm: v1.RoundRobin}))
+	must(t, maps.PutService(web, plan.Service{ID: 7, Slots: plan.Region{Offset: 5, Count: 2}, Mode: v1.ModeFullNAT, Algorithm: v1.RoundRobin,
+		Affinity: 0x0102, Restricted: true}))
+	must(t, maps.PutSource(7, netip.MustParsePrefix("198.51.100.7/24")))
 	must(t, maps.PutBackend(3, plan.Backend{Service: 7, Address: pod, NodeAddress: node}))
 	tests := []struct {
 		name string
@@ -61,7 +63,8 @@ func TestByteOrder(t *testing.T) {
 	}{
 		{"VIP", loaded[bpf.MapVIPs], []byte{192, 0, 2, 1}, []byte{1, 0, 0, 0, 0x00, 0x04, 0xff, 0x07}},
 		{"service", loaded[bpf.MapServices], []byte{192, 0, 2, 1, 0x12, 0x34, 132, 0},
-			[]byte{7, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0}},
+			[]byte{7, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0, 0, 2, 0, 1, 0, 2, 1, 0, 0}},
+		{"source", loaded[bpf.MapSources], []byte{56, 0, 0, 0, 7, 0, 0, 0, 198, 51, 100, 0}, []byte{1, 0, 0, 0}},
 		{"backend", loaded[bpf.MapBackends], []byte{3, 0, 0, 0},
 			[]byte{10, 1, 2, 3, 0x1f, 0x90, 0, 0, 10, 9, 8, 7, 7, 0, 0, 0}},
 	}
@@ -80,21 +83,25 @@ func TestByteOrder(t *testing.T) {
 
 func TestObserveReturnsWhatWasWritten(t *testing.T) {
 	maps, _ := mustMaps(t)
-	backend := plan.Backend{Service: 1, Address: pod, NodeAddress: node, Local: true, LB: true}
-	service := plan.Service{ID: 1, Slots: plan.Region{Offset: 8, Count: 3}, Mode: v1.ModeDefault, Algorithm: v1.RoundRobin}
+	backend := plan.Backend{Service: 1, Address: pod, NodeAddress: node, Local: true, LB: true, Retired: true}
+	service := plan.Service{ID: 1, Slots: plan.Region{Offset: 8, Count: 3}, Mode: v1.ModeDefault, Algorithm: v1.RoundRobin,
+		Affinity: 10800, Restricted: true}
+	everybody := netip.MustParsePrefix("0.0.0.0/0")
 	address := plan.VIP{Active: false, Ports: plan.PortRange{Min: 40000, Max: 65535}}
 	must(t, maps.PutBackend(9, backend))
 	must(t, maps.PutSlots(8, []uint32{9, 9, 9}))
+	must(t, maps.PutSource(1, everybody))
 	must(t, maps.PutService(web, service))
 	must(t, maps.PutVIP(vip, address))
 	got, err := maps.Observe()
 	must(t, err)
 	want := []plan.Step{
 		plan.PutBackend{ID: 9, Backend: backend},
+		plan.PutSource{Service: 1, Prefix: everybody},
 		plan.PutService{Frontend: web, Service: service, IDs: []uint32{9, 9, 9}},
 		plan.PutVIP{Address: vip, VIP: address},
 	}
-	comparable := cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
+	comparable := cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{})
 	if diff := cmp.Diff(want, got, comparable); diff != "" {
 		t.Errorf("observed (-want +got):\n%s", diff)
 	}
@@ -104,6 +111,7 @@ func TestObserveReturnsWhatWasWritten(t *testing.T) {
 	for range 2 { // deleting what is absent is success
 		must(t, maps.DeleteVIP(vip))
 		must(t, maps.DeleteService(web))
+		must(t, maps.DeleteSource(1, everybody))
 	}
 	got, err = maps.Observe()
 	must(t, err)

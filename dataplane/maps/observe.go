@@ -19,6 +19,11 @@ func (m *Maps) Observe() ([]plan.Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	sources, err := m.observeSources()
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, sources...)
 	var key bpf.ServiceKey
 	var value bpf.Service
 	services := m.services.Iterate()
@@ -42,6 +47,21 @@ func (m *Maps) Observe() ([]plan.Step, error) {
 	}
 	if err := vips.Err(); err != nil {
 		return nil, fmt.Errorf("read VIPs: %w", err)
+	}
+	return steps, nil
+}
+
+func (m *Maps) observeSources() ([]plan.Step, error) {
+	var steps []plan.Step
+	var key bpf.SourceKey
+	var value uint32
+	all := m.sources.Iterate()
+	for all.Next(&key, &value) {
+		service, prefix := sourceKeyIn(key)
+		steps = append(steps, plan.PutSource{Service: service, Prefix: prefix})
+	}
+	if err := all.Err(); err != nil {
+		return nil, fmt.Errorf("read source ranges: %w", err)
 	}
 	return steps, nil
 }

@@ -23,7 +23,7 @@ import (
 // Schema numbers what the maps mean. Whoever changes the meaning of a field,
 // or lets the programs expect of a map what older ones did not keep, takes the
 // next number. A changed layout is noticed without it, by the maps' BTF.
-const Schema = 2
+const Schema = 3
 
 // Only root reads what is pinned.
 const mode fs.FileMode = 0o700

@@ -150,7 +150,7 @@ func TestAnotherSchemaIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(dir)
-	if err == nil || !strings.Contains(err.Error(), "it has layout v9, this version knows v2") {
+	if err == nil || !strings.Contains(err.Error(), "it has layout v9, this version knows v3") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(other); err != nil {

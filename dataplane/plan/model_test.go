@@ -11,8 +11,8 @@ import (
 
 var (
 	epoch      = time.Unix(1_000_000, 0)
-	testLimits = Limits{VIPs: 3, Services: 6, Backends: 12, Slots: 40}
-	roomy      = Limits{VIPs: 16, Services: 16, Backends: 64, Slots: 4096}
+	testLimits = Limits{VIPs: 3, Services: 6, Backends: 12, Slots: 40, Sources: 8}
+	roomy      = Limits{VIPs: 16, Services: 16, Backends: 64, Slots: 4096, Sources: 64}
 )
 
 // kernel is the maps as packets see them. It checks what must hold after
@@ -23,6 +23,7 @@ type kernel struct {
 	services map[v1.Frontend]Service
 	backends map[uint32]Backend
 	slots    []uint32
+	sources  map[uint32]map[netip.Prefix]bool
 	// flows are ids that must keep their meaning: backend id -> identity.
 	flows map[uint32]Backend
 	// readers are regions that a running program may still read, until.
@@ -37,6 +38,7 @@ func newKernel(limits Limits) *kernel {
 		services: map[v1.Frontend]Service{},
 		backends: map[uint32]Backend{},
 		slots:    make([]uint32, limits.Slots),
+		sources:  map[uint32]map[netip.Prefix]bool{},
 		flows:    map[uint32]Backend{},
 		readers:  map[Region]time.Time{},
 	}
@@ -54,6 +56,16 @@ func (k *kernel) do(step Step, now time.Time) error {
 			return fmt.Errorf("id %d means %v to a flow and becomes %v", s.ID, was, s.Backend)
 		}
 		k.backends[s.ID] = s.Backend
+	case PutSource:
+		if k.sources[s.Service] == nil {
+			k.sources[s.Service] = map[netip.Prefix]bool{}
+		}
+		k.sources[s.Service][s.Prefix] = true
+	case DeleteSource:
+		delete(k.sources[s.Service], s.Prefix)
+		if len(k.sources[s.Service]) == 0 {
+			delete(k.sources, s.Service)
+		}
 	case PutSlots:
 		return k.putSlots(s, now)
 	case PutService:
@@ -115,14 +127,24 @@ func (k *kernel) check() error {
 	if len(k.services) > k.limits.Services || len(k.vips) > k.limits.VIPs {
 		return fmt.Errorf("%d services, %d VIPs are over %+v", len(k.services), len(k.vips), k.limits)
 	}
+	prefixes := 0
+	for _, all := range k.sources {
+		prefixes += len(all)
+	}
+	if prefixes > k.limits.Sources {
+		return fmt.Errorf("%d source ranges are over %+v", prefixes, k.limits)
+	}
 	seen := map[uint32]v1.Frontend{}
 	for f, s := range k.services {
+		if s.Restricted && len(k.sources[s.ID]) == 0 {
+			return fmt.Errorf("%s is restricted and lets nobody in", f)
+		}
 		if other, taken := seen[s.ID]; taken || s.ID == 0 || int(s.ID) >= k.limits.Services {
 			return fmt.Errorf("%s has service id %d, as %s", f, s.ID, other)
 		}
 		seen[s.ID] = f
 		for _, id := range k.slots[s.Slots.Offset : s.Slots.Offset+s.Slots.Count] {
-			if b, ok := k.backends[id]; !ok || b.Service != s.ID {
+			if b, ok := k.backends[id]; !ok || b.Service != s.ID || b.Retired {
 				return fmt.Errorf("a slot of %s names %d, which is %+v", f, id, b)
 			}
 		}

@@ -23,6 +23,8 @@ func Make(desired Desired, state *State, scan Scan, limits Limits, now time.Time
 	}
 	p.putVIPs(desired.Roles)
 	p.remove()
+	p.removeSources()
+	p.retireLeft()
 	p.release(scan)
 	return Plan{Steps: p.steps, Refused: p.refused}
 }
@@ -41,6 +43,10 @@ type planner struct {
 	refused map[int]v1.Condition
 	// wanted frontends occur in desired, refused or not.
 	wanted map[v1.Frontend]bool
+	// sources are what the planned services want, by their ids. sourceCount is how
+	// many the maps have, or are about to.
+	sources     map[uint32]map[netip.Prefix]bool
+	sourceCount int
 	// added counts the services that are new with this plan.
 	added int
 	// stoodOn are the VIPs of services that will be in the maps, occupied
@@ -68,6 +74,10 @@ func newPlanner(desired Desired, state *State, limits Limits, now time.Time) *pl
 	for f := range state.services {
 		occupied[f.VIP] = true
 	}
+	sources := 0
+	for _, prefixes := range state.sources {
+		sources += len(prefixes)
+	}
 	for _, r := range state.resting {
 		if now.Sub(r.since) <= Grace {
 			used = append(used, r.region)
@@ -89,10 +99,12 @@ func newPlanner(desired Desired, state *State, limits Limits, now time.Time) *pl
 			used:  func(id uint32) bool { _, used := state.backends[id]; return used },
 			given: map[uint32]bool{},
 		},
-		refused:  map[int]v1.Condition{},
-		wanted:   map[v1.Frontend]bool{},
-		stoodOn:  map[netip.Addr]bool{},
-		occupied: occupied,
+		sources:     map[uint32]map[netip.Prefix]bool{},
+		sourceCount: sources,
+		refused:     map[int]v1.Condition{},
+		wanted:      map[v1.Frontend]bool{},
+		stoodOn:     map[netip.Addr]bool{},
+		occupied:    occupied,
 	}
 }
 
@@ -175,6 +187,7 @@ func (p *planner) remove() {
 	slices.SortFunc(gone, v1.Frontend.Compare)
 	for _, f := range gone {
 		p.steps = append(p.steps, DeleteService{Frontend: f})
+		p.retire(f, p.state.services[f].slots, nil)
 	}
 	kept := p.vips()
 	var vips []netip.Addr
@@ -193,16 +206,7 @@ func (p *planner) remove() {
 // flow names. Ids that this plan puts back to use stay.
 func (p *planner) release(scan Scan) {
 	free := func(since time.Time) bool { return scan.Started.Sub(since) > Grace }
-	reused := map[uint32]bool{}
-	taken := map[v1.Frontend]bool{}
-	for _, step := range p.steps {
-		if s, ok := step.(PutService); ok {
-			taken[s.Frontend] = true
-			for _, id := range s.IDs {
-				reused[id] = true
-			}
-		}
-	}
+	taken, reused := p.taken()
 	var backends []uint32
 	for id, since := range p.state.retiredBackends {
 		if free(since) && !scan.Backends[id] && !reused[id] {
@@ -223,6 +227,20 @@ func (p *planner) release(scan Scan) {
 	for _, f := range frontends {
 		p.steps = append(p.steps, ReleaseService{Frontend: f})
 	}
+}
+
+// taken returns the frontends that the plan writes, and the ids of their backends.
+func (p *planner) taken() (map[v1.Frontend]bool, map[uint32]bool) {
+	frontends, ids := map[v1.Frontend]bool{}, map[uint32]bool{}
+	for _, step := range p.steps {
+		if s, ok := step.(PutService); ok {
+			frontends[s.Frontend] = true
+			for _, id := range s.IDs {
+				ids[id] = true
+			}
+		}
+	}
+	return frontends, ids
 }
 
 func exhausted(what string, limit int, then string) string {

@@ -30,11 +30,25 @@ func brief(step Step) string {
 		if s.Backend.LB {
 			line += " lb"
 		}
+		if s.Backend.Retired {
+			line += " retired"
+		}
 		return line
 	case PutSlots:
 		return fmt.Sprintf("slots %s = %v", s.Region, s.IDs)
+	case PutSource:
+		return fmt.Sprintf("source %s of %d", s.Prefix, s.Service)
+	case DeleteSource:
+		return fmt.Sprintf("delete source %s of %d", s.Prefix, s.Service)
 	case PutService:
-		return fmt.Sprintf("service %s = %d, slots %s", s.Frontend, s.Service.ID, s.Service.Slots)
+		line := fmt.Sprintf("service %s = %d, slots %s", s.Frontend, s.Service.ID, s.Service.Slots)
+		if s.Service.Affinity > 0 {
+			line += fmt.Sprintf(", affinity %d s", s.Service.Affinity)
+		}
+		if s.Service.Restricted {
+			line += ", restricted"
+		}
+		return line
 	case PutVIP:
 		return fmt.Sprintf("vip %s active=%t ports %d-%d", s.Address, s.VIP.Active, s.VIP.Ports.Min, s.VIP.Ports.Max)
 	case DeleteService:
@@ -68,6 +82,18 @@ func inactive(endpoints ...string) map[Endpoint]bool {
 		set[Endpoint{web, netip.MustParseAddrPort(e)}] = true
 	}
 	return set
+}
+
+func keeping(s v1.Service, seconds uint32) v1.Service {
+	s.Affinity = seconds
+	return s
+}
+
+func open(s v1.Service, prefixes ...string) v1.Service {
+	for _, p := range prefixes {
+		s.Sources = append(s.Sources, netip.MustParsePrefix(p))
+	}
+	return s
 }
 
 func on(addresses ...string) map[netip.Addr]bool {
@@ -150,13 +176,13 @@ func TestMake(t *testing.T) {
 			name:   "a backend that is not served loses its slots",
 			before: Desired{Services: []v1.Service{service(web, "10.0.0.1:1", "10.0.0.2:1")}},
 			after:  Desired{Services: []v1.Service{service(web, "10.0.0.1:1", "10.0.0.2:1")}, Unserved: on("10.0.0.1")},
-			want:   []string{"slots 2-2 = [2]", "service 192.0.2.1:80/tcp = 1, slots 2-2"},
+			want:   []string{"slots 2-2 = [2]", "service 192.0.2.1:80/tcp = 1, slots 2-2", "backend 1 = 10.0.0.1:1 of service 1 retired"},
 		},
 		{
 			name:   "also the last one",
 			before: Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}},
 			after:  Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}, Unserved: on("10.0.0.1")},
-			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty"},
+			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty", "backend 1 = 10.0.0.1:1 of service 1 retired"},
 		},
 		{
 			name:   "another source address rewrites the backend alone",
@@ -171,7 +197,7 @@ func TestMake(t *testing.T) {
 			name:   "a service without backends stands with no slot",
 			before: Desired{Services: []v1.Service{service(web, "10.0.0.1:1")}},
 			after:  Desired{Services: []v1.Service{service(web)}},
-			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty"},
+			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty", "backend 1 = 10.0.0.1:1 of service 1 retired"},
 		},
 		{
 			name:   "the last service of a VIP goes before the VIP",
@@ -205,7 +231,7 @@ func TestMake(t *testing.T) {
 				Services:    []v1.Service{service(web, "10.0.0.1:1", "10.0.0.2:1")},
 				Unreachable: map[netip.Addr]bool{netip.MustParseAddr("10.0.0.2"): true},
 			},
-			want: []string{"slots 2-2 = [1]", "service 192.0.2.1:80/tcp = 1, slots 2-2"},
+			want: []string{"slots 2-2 = [1]", "service 192.0.2.1:80/tcp = 1, slots 2-2", "backend 2 = 10.0.0.2:1 of service 1 retired"},
 		},
 		{
 			name:   "when all are unreachable they keep their slots",
@@ -222,13 +248,13 @@ func TestMake(t *testing.T) {
 				Services: []v1.Service{monitored(service(web, "10.0.0.1:1", "10.0.0.2:1"))},
 				Inactive: inactive("10.0.0.2:1"),
 			},
-			want: []string{"slots 2-2 = [1]", "service 192.0.2.1:80/tcp = 1, slots 2-2"},
+			want: []string{"slots 2-2 = [1]", "service 192.0.2.1:80/tcp = 1, slots 2-2", "backend 2 = 10.0.0.2:1 of service 1 retired"},
 		},
 		{
 			name:   "also the last one",
 			before: Desired{Services: []v1.Service{monitored(service(web, "10.0.0.1:1"))}},
 			after:  Desired{Services: []v1.Service{monitored(service(web, "10.0.0.1:1"))}, Inactive: inactive("10.0.0.1:1")},
-			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty"},
+			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty", "backend 1 = 10.0.0.1:1 of service 1 retired"},
 		},
 		{
 			name:   "an unreachable one keeps its slot when the others are inactive",
@@ -238,7 +264,7 @@ func TestMake(t *testing.T) {
 				Inactive:    inactive("10.0.0.1:1"),
 				Unreachable: map[netip.Addr]bool{netip.MustParseAddr("10.0.0.2"): true},
 			},
-			want: []string{"slots 2-2 = [2]", "service 192.0.2.1:80/tcp = 1, slots 2-2"},
+			want: []string{"slots 2-2 = [2]", "service 192.0.2.1:80/tcp = 1, slots 2-2", "backend 1 = 10.0.0.1:1 of service 1 retired"},
 		},
 		{
 			name:   "an endpoint that is inactive for others leaves services without probes alone",
@@ -258,7 +284,52 @@ func TestMake(t *testing.T) {
 			before:  Desired{Services: []v1.Service{service(web, "10.0.0.1:1", "10.0.0.2:1")}},
 			after:   Desired{},
 			elapsed: time.Minute,
-			want:    []string{"delete service 192.0.2.1:80/tcp", "delete vip 192.0.2.1"},
+			want: []string{
+				"delete service 192.0.2.1:80/tcp",
+				"backend 1 = 10.0.0.1:1 of service 1 retired", "backend 2 = 10.0.0.2:1 of service 1 retired",
+				"delete vip 192.0.2.1",
+			},
+		},
+		{
+			name:  "clients keep their backend",
+			after: Desired{Services: []v1.Service{keeping(service(web), 90)}},
+			want: []string{
+				"service 192.0.2.1:80/tcp = 1, slots empty, affinity 90 s",
+				"vip 192.0.2.1 active=true ports 1024-65535",
+			},
+		},
+		{
+			name:   "another time to keep it rewrites the entry alone",
+			before: Desired{Services: []v1.Service{keeping(service(web), 90)}},
+			after:  Desired{Services: []v1.Service{service(web)}},
+			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty"},
+		},
+		{
+			name:   "who may come in is known before all others are kept out",
+			before: Desired{Services: []v1.Service{service(web)}},
+			after:  Desired{Services: []v1.Service{open(service(web), "198.51.100.7/24", "192.0.2.0/24", "192.0.2.9/24")}},
+			want: []string{
+				"source 192.0.2.0/24 of 1", "source 198.51.100.0/24 of 1",
+				"service 192.0.2.1:80/tcp = 1, slots empty, restricted",
+			},
+		},
+		{
+			name:   "one who came in before goes when the new one is let in",
+			before: Desired{Services: []v1.Service{open(service(web), "192.0.2.0/24", "198.51.100.0/24")}},
+			after:  Desired{Services: []v1.Service{open(service(web), "192.0.2.0/24", "203.0.113.0/24")}},
+			want:   []string{"source 203.0.113.0/24 of 1", "delete source 198.51.100.0/24 of 1"},
+		},
+		{
+			name:   "all may come in before the ranges go",
+			before: Desired{Services: []v1.Service{open(service(web), "192.0.2.0/24")}},
+			after:  Desired{Services: []v1.Service{service(web)}},
+			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty", "delete source 192.0.2.0/24 of 1"},
+		},
+		{
+			name:   "the ranges of a service go after it",
+			before: Desired{Services: []v1.Service{open(service(web), "192.0.2.0/24"), service(mail)}},
+			after:  Desired{Services: []v1.Service{service(mail)}},
+			want:   []string{"delete service 192.0.2.1:80/tcp", "delete source 192.0.2.0/24 of 2"},
 		},
 	}
 	for _, tt := range tests {
@@ -322,7 +393,7 @@ func TestAReturningServiceFindsItsIDs(t *testing.T) {
 	settle(t, maps, state, Desired{}, Scan{}, epoch)
 	p := settle(t, maps, state, desired, Scan{Started: epoch.Add(time.Hour)}, epoch.Add(time.Hour))
 	want := []string{
-		"slots 0-0 = [1]",
+		"backend 1 = 10.0.0.1:1 of service 1", "slots 0-0 = [1]",
 		"service 192.0.2.1:80/tcp = 1, slots 0-0",
 		"vip 192.0.2.1 active=true ports 1024-65535",
 	}

@@ -25,6 +25,9 @@ func genDesired(t *rapid.T, label string) Desired {
 				Weight: rapid.Uint16Range(0, 4).Draw(t, "weight"),
 			})
 		}
+		for _, n := range rapid.SliceOfNDistinct(rapid.IntRange(1, 5), 0, 3, rapid.ID[int]).Draw(t, "sources") {
+			s.Sources = append(s.Sources, netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, byte(n), 1}), 24))
+		}
 		d.Services = append(d.Services, s)
 	}
 	if rapid.Bool().Draw(t, "one is unreachable") {
@@ -51,7 +54,7 @@ func TestPlansAreSafeAtEveryStep(t *testing.T) {
 			now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "elapsed ms")) * time.Millisecond)
 			scan := disturbFlows(t, k, now)
 			p := Make(desired, state, scan, testLimits, now)
-			runDisturbed(t, k, state, p, now)
+			runDisturbed(t, k, state, desired, p, now)
 		}
 		k.flows = map[uint32]Backend{}
 		for range 4 {
@@ -88,7 +91,7 @@ func disturbFlows(t *rapid.T, k *kernel, now time.Time) Scan {
 }
 
 // runDisturbed does a plan as apply does, with steps that fail at random.
-func runDisturbed(t *rapid.T, k *kernel, state *State, p Plan, now time.Time) {
+func runDisturbed(t *rapid.T, k *kernel, state *State, desired Desired, p Plan, now time.Time) {
 	failed := map[v1.Frontend]bool{}
 	for _, step := range p.Steps {
 		f, has := step.Of()
@@ -107,6 +110,11 @@ func runDisturbed(t *rapid.T, k *kernel, state *State, p Plan, now time.Time) {
 			t.Fatalf("%s: %v", brief(step), err)
 		}
 		state.Commit(step, now)
+		if s, ok := step.(PutService); ok && s.Service.Restricted {
+			if out := keepsOut(k, desired, f); out != "" {
+				t.Fatalf("%s keeps %s out", brief(step), out)
+			}
+		}
 		if _, switches := step.(PutService); switches || !has {
 			continue
 		}
@@ -114,6 +122,23 @@ func runDisturbed(t *rapid.T, k *kernel, state *State, p Plan, now time.Time) {
 			t.Fatalf("%s changes where %s leads, from %v to %v", brief(step), f, before, after)
 		}
 	}
+}
+
+// keepsOut says which client a restricted service does not let in, as it is in the
+// maps, though it is desired that it may come.
+func keepsOut(k *kernel, desired Desired, f v1.Frontend) string {
+	for _, s := range desired.Services {
+		entry := k.services[f]
+		if s.Frontend != f || !entry.Restricted {
+			continue
+		}
+		for _, p := range s.Sources {
+			if !k.sources[entry.ID][p.Masked()] {
+				return p.String()
+			}
+		}
+	}
+	return ""
 }
 
 func stands(k *kernel, vip netip.Addr) bool {
@@ -133,6 +158,9 @@ func checkSettled(t *rapid.T, k *kernel, state *State, desired Desired, last Pla
 	if diff := cmp.Diff(k.backends, state.backends, opts); diff != "" {
 		t.Fatalf("state differs from the maps in backends:\n%s", diff)
 	}
+	if diff := cmp.Diff(k.sources, state.sources, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Fatalf("state differs from the maps in sources:\n%s", diff)
+	}
 	wanted := map[v1.Frontend]bool{}
 	for i, s := range desired.Services {
 		wanted[s.Frontend] = true
@@ -145,6 +173,18 @@ func checkSettled(t *rapid.T, k *kernel, state *State, desired Desired, last Pla
 		}
 		if _, ok := k.vips[s.VIP]; !ok {
 			t.Fatalf("%s has no VIP", s.Frontend)
+		}
+		entry := k.services[s.Frontend]
+		if out := keepsOut(k, desired, s.Frontend); out != "" || entry.Restricted != (len(s.Sources) > 0) {
+			t.Fatalf("%s is %+v and keeps %q out, want it open for %v", s.Frontend, entry, out, s.Sources)
+		}
+		if got := len(k.sources[entry.ID]); got != len(s.Sources) {
+			t.Fatalf("%s has %d source ranges, want %d", s.Frontend, got, len(s.Sources))
+		}
+	}
+	for id := range state.retiredBackends {
+		if b := k.backends[id]; !b.Retired {
+			t.Fatalf("backend %d of no slot is kept by clients: %+v", id, b)
 		}
 	}
 	for f := range k.services {

@@ -150,16 +150,23 @@ func (p *planner) slots(
 				"no %d free slots in a row of %d; give the service smaller weights or fewer backends", len(ids), p.limits.Slots)}
 		}
 	}
+	if why := p.putSources(s, id); why != nil {
+		return why
+	}
 	for _, w := range written {
 		p.steps = append(p.steps, w.step)
 	}
 	if !sameSlots && len(ids) > 0 {
 		p.steps = append(p.steps, PutSlots{Region: region, IDs: ids, For: s.Frontend})
 	}
-	want := Service{ID: id, Slots: region, Mode: s.Mode, Algorithm: algorithm(s.Algorithm)}
+	want := Service{
+		ID: id, Slots: region, Mode: s.Mode, Algorithm: algorithm(s.Algorithm),
+		Affinity: s.Affinity, Restricted: len(s.Sources) > 0,
+	}
 	if !existed || old.Service != want || !sameSlots {
 		p.steps = append(p.steps, PutService{Frontend: s.Frontend, Service: want, IDs: ids})
 	}
+	p.retire(s.Frontend, old.slots, ids)
 	return nil
 }
 

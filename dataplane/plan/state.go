@@ -19,6 +19,8 @@ type State struct {
 	backends map[uint32]Backend
 	// ids finds a backend by what it is; the inverse of backends.
 	ids map[Backend]uint32
+	// sources are the prefixes that the maps have for a service's id.
+	sources map[uint32]map[netip.Prefix]bool
 	// references counts the services whose slots name a backend.
 	references map[uint32]int
 	// resting regions may still be read until Grace has passed.
@@ -56,6 +58,7 @@ func NewState() *State {
 		services:        map[v1.Frontend]entry{},
 		backends:        map[uint32]Backend{},
 		ids:             map[Backend]uint32{},
+		sources:         map[uint32]map[netip.Prefix]bool{},
 		references:      map[uint32]int{},
 		retiredServices: map[v1.Frontend]retiredService{},
 		retiredBackends: map[uint32]time.Time{},
@@ -95,6 +98,10 @@ func (s *State) Commit(step Step, now time.Time) {
 		s.putBackend(step, now)
 	case PutSlots:
 		// Nothing leads there yet; PutService makes the region taken.
+	case PutSource:
+		s.putSource(step)
+	case DeleteSource:
+		s.deleteSource(step)
 	case PutService:
 		s.putService(step, now)
 	case PutVIP:

@@ -6,8 +6,8 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
-// Step is one change, as a value: PutBackend, PutSlots, PutService, PutVIP,
-// DeleteService, DeleteVIP, DeleteBackend or ReleaseService. Doing it twice is
+// Step is one change, as a value: PutBackend, PutSlots, PutSource, PutService,
+// PutVIP, DeleteService, DeleteSource, DeleteVIP, DeleteBackend or ReleaseService. Doing it twice is
 // as good as once, and deleting what is absent is success.
 type Step interface {
 	// Of is the service that the step belongs to. When one step fails the
@@ -29,6 +29,22 @@ type PutSlots struct {
 	Region Region
 	// IDs of backends, as many as the region has elements.
 	IDs []uint32
+	For v1.Frontend
+}
+
+// PutSource lets clients of a prefix come in, once the service is restricted.
+type PutSource struct {
+	// Service is an id.
+	Service uint32
+	Prefix  netip.Prefix
+	For     v1.Frontend
+}
+
+// DeleteSource takes a prefix out. Flows that have come from there live on.
+type DeleteSource struct {
+	Service uint32
+	Prefix  netip.Prefix
+	// For is zero where the service is not known any more.
 	For v1.Frontend
 }
 
@@ -65,6 +81,12 @@ func (s PutBackend) Of() (v1.Frontend, bool) { return s.For, true }
 
 // Of returns the service that will lead to the slots.
 func (s PutSlots) Of() (v1.Frontend, bool) { return s.For, true }
+
+// Of returns the service that lets them in.
+func (s PutSource) Of() (v1.Frontend, bool) { return s.For, true }
+
+// Of returns the service that let them in, if it is known.
+func (s DeleteSource) Of() (v1.Frontend, bool) { return s.For, s.For != v1.Frontend{} }
 
 // Of returns the service itself.
 func (s PutService) Of() (v1.Frontend, bool) { return s.Frontend, true }

@@ -34,6 +34,7 @@ type Limits struct {
 	// Backends and service ids count from 1; element 0 is never used.
 	Backends int
 	Slots    int
+	Sources  int
 }
 
 // VIP is an element of the map vips.
@@ -53,6 +54,10 @@ type Service struct {
 	Slots     Region
 	Mode      v1.Mode
 	Algorithm v1.Algorithm
+	// Affinity in seconds is how long a client keeps its backend.
+	Affinity uint32
+	// Restricted says that only its sources may come in.
+	Restricted bool
 }
 
 // Region is a run of elements of the map slots. The zero Region is empty.
@@ -79,6 +84,9 @@ type Backend struct {
 	// LB says that it is on another load balancer node, which has no route to
 	// the VIP: in fullnat too it gets packets from NodeAddress.
 	LB bool
+	// Retired says that no slot names it any more: clients that kept it choose
+	// anew.
+	Retired bool
 }
 
 // Desired is everything that the maps shall say.
@@ -137,4 +145,5 @@ const (
 	ReasonServicesExhausted = "ServicesExhausted"
 	ReasonBackendsExhausted = "BackendsExhausted"
 	ReasonSlotsExhausted    = "SlotsExhausted"
+	ReasonSourcesExhausted  = "SourcesExhausted"
 )

@@ -60,7 +60,7 @@ var _ = Describe("weir on the active master", Ordered, func() {
 		standing := open(ctx, l, 5, 5, 2)
 		harness.Soon(ctx, func() bool { return standing.all[0].asks() }).Should(BeTrue())
 		Expect(l.Node("master1").Process("weir").Kill(ctx)).To(Succeed())
-		Expect(os.RemoveAll(filepath.Join(pinDir(l), "v2"))).To(Succeed())
+		Expect(os.RemoveAll(filepath.Join(pinDir(l), "v3"))).To(Succeed())
 		harness.Soon(ctx, func() bool { return standing.failed() }).Should(BeTrue())
 		_, lost := standing.lost()
 		Expect(lost).NotTo(BeEmpty())

@@ -57,7 +57,7 @@ var _ = Describe("weir of another version", Ordered, func() {
 		Expect(weir.Stop(ctx)).To(Succeed())
 		before := programs(l, "master1", "eth1")
 		tag := tagAt(l, "master1", "eth1")
-		pinned := filepath.Join(pinDir(l), "v2")
+		pinned := filepath.Join(pinDir(l), "v3")
 		unknown := filepath.Join(pinDir(l), "v91")
 		Expect(os.Rename(pinned, unknown)).To(Succeed())
 		Expect(weir.Launch()).To(Succeed()) // its socket is there before it looks at the pins
@@ -81,7 +81,7 @@ var _ = Describe("weir of another version", Ordered, func() {
 		foreign := []string{"198.51.100.0/24", "via", "192.168.80.101", "proto", "bgp"}
 		_, err := master.Run(ctx, "ip", append([]string{"route", "add"}, foreign...)...)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(os.Rename(filepath.Join(pinDir(l), "v2"), filepath.Join(pinDir(l), "v91"))).To(Succeed())
+		Expect(os.Rename(filepath.Join(pinDir(l), "v3"), filepath.Join(pinDir(l), "v91"))).To(Succeed())
 		_, err = master.Run(ctx, "weir", "--cleanup", "--state-dir="+master.Dir()+"/state", "--pin-dir="+master.Dir()+"/bpf")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(left(ctx, l, "master1")).To(Equal(strings.Join(foreign[:3], " ")+" dev eth1 proto bgp"),

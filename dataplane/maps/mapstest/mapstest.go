@@ -21,6 +21,8 @@ type Memory struct {
 	Services map[v1.Frontend]plan.Service
 	Backends map[uint32]plan.Backend
 	Slots    []uint32
+	// Sources by the id of their service.
+	Sources map[uint32]map[netip.Prefix]bool
 	// Writes counts the calls.
 	Writes int
 
@@ -36,6 +38,7 @@ func NewMemory(slots int) *Memory {
 		Services: map[v1.Frontend]plan.Service{},
 		Backends: map[uint32]plan.Backend{},
 		Slots:    make([]uint32, slots),
+		Sources:  map[uint32]map[netip.Prefix]bool{},
 	}
 }
 
@@ -84,6 +87,21 @@ func (m *Memory) PutSlots(offset uint32, ids []uint32) error {
 		return fmt.Errorf("write %d slots at %d: only %d exist", len(ids), offset, len(m.Slots))
 	}
 	return m.write(func() { copy(m.Slots[offset:], ids) })
+}
+
+// PutSource lets a prefix in.
+func (m *Memory) PutSource(service uint32, p netip.Prefix) error {
+	return m.write(func() {
+		if m.Sources[service] == nil {
+			m.Sources[service] = map[netip.Prefix]bool{}
+		}
+		m.Sources[service][p] = true
+	})
+}
+
+// DeleteSource takes a prefix out.
+func (m *Memory) DeleteSource(service uint32, p netip.Prefix) error {
+	return m.write(func() { delete(m.Sources[service], p) })
 }
 
 // Targets resolves a frontend as a packet does: how many slots each backend
@@ -149,6 +167,16 @@ func (f *Faulty) DeleteService(fe v1.Frontend) error {
 // PutBackend may fail.
 func (f *Faulty) PutBackend(id uint32, b plan.Backend) error {
 	return f.try(func() error { return f.Maps.PutBackend(id, b) })
+}
+
+// PutSource may fail.
+func (f *Faulty) PutSource(service uint32, p netip.Prefix) error {
+	return f.try(func() error { return f.Maps.PutSource(service, p) })
+}
+
+// DeleteSource may fail.
+func (f *Faulty) DeleteSource(service uint32, p netip.Prefix) error {
+	return f.try(func() error { return f.Maps.DeleteSource(service, p) })
 }
 
 // PutSlots may fail halfway.
