@@ -18,7 +18,7 @@ type recorder struct {
 	applies  int
 	failures int // so many applies fail as a whole
 	block    chan struct{}
-	entered  chan struct{} // told of applies that block, if not nil
+	entered  chan struct{}   // told of applies that block, if not nil
 	refuse   map[uint16]bool // ports that cannot be programmed
 	services []v1.ServiceStatus
 	wrong    []v1.Condition

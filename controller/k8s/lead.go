@@ -90,10 +90,11 @@ func (c *Cluster) whileLeading(ctx context.Context, work func(context.Context) e
 		late := time.NewTimer(endOfWork)
 		defer late.Stop()
 		select {
-		case <-done:
+		case err := <-done:
+			return errors.Join(ErrLeadershipLost, err)
 		case <-late.C:
+			return ErrLeadershipLost
 		}
-		return ErrLeadershipLost
 	}
 }
 

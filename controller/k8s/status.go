@@ -112,7 +112,7 @@ func retreat(o *corev1.Service) change {
 func conditions(o *corev1.Service, decided *v1.ControllerService, now metav1.Time) []metav1.Condition {
 	out := slices.Clone(o.Status.Conditions)
 	decidedToo := func(c metav1.Condition) bool {
-		return slices.ContainsFunc(decided.Conditions, func(d v1.Condition) bool { return conditionPrefix+string(d.Type) == c.Type })
+		return slices.ContainsFunc(decided.Conditions, func(d v1.Condition) bool { return conditionPrefix+d.Type == c.Type })
 	}
 	out = slices.DeleteFunc(out, func(c metav1.Condition) bool { return ours(c) && !decidedToo(c) })
 	for _, d := range decided.Conditions {
@@ -121,7 +121,7 @@ func conditions(o *corev1.Service, decided *v1.ControllerService, now metav1.Tim
 			turned = metav1.ConditionTrue
 		}
 		meta.SetStatusCondition(&out, metav1.Condition{
-			Type: conditionPrefix + string(d.Type), Status: turned, Reason: d.Reason, Message: d.Message,
+			Type: conditionPrefix + d.Type, Status: turned, Reason: d.Reason, Message: d.Message,
 			ObservedGeneration: o.Generation, LastTransitionTime: now,
 		})
 	}
