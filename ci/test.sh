@@ -50,6 +50,8 @@ unit() {
 suites() {
 	[[ $(id -u) -eq 0 ]] || die "scenarios build network namespaces and load BPF: run this as root"
 	ci/build.sh
+	# Kubernetes' own programs take minutes the first time, and only this suite needs them.
+	if [[ " $* " == */scenarios/apiserver\ * ]]; then ci/kube.sh etcd kube-apiserver; fi
 	rm -rf build/reports
 	mkdir -p build/reports build/suites
 	local reports=(-reports build/reports)

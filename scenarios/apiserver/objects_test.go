@@ -1,0 +1,140 @@
+package apiserver
+
+import (
+	"fmt"
+	"strings"
+)
+
+// account lets the controllers do what docs/operations.md says, and no more.
+const account = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: kube-weir}
+rules:
+- {apiGroups: [""], resources: [services, nodes], verbs: [get, list, watch]}
+- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}
+- {apiGroups: [""], resources: [services, services/status], verbs: [patch]}
+- {apiGroups: [""], resources: [events], verbs: [create, patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: kube-weir}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube-weir}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube-weir}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: kube-weir, namespace: kube-system}
+rules:
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}
+- {apiGroups: [""], resources: [configmaps], verbs: [get, create, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: kube-weir, namespace: kube-system}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: kube-weir}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube-weir}]`
+
+// instances are the EndpointSlices of the pods that run weir.
+var instances = slice("kube-system", "weir-lb", 11111, "198.51.100.11@lb1", "198.51.100.12@lb2") + "\n---\n" +
+	slice("kube-system", "weir-peer", 11111, "198.51.100.31@peer")
+
+// machine is a Node that is ready.
+func machine(name, address string) string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Node
+metadata: {name: %s}
+status: {addresses: [{type: InternalIP, address: %s}], conditions: [{type: Ready, status: "True"}]}`, name, address)
+}
+
+// slice is an EndpointSlice with an unnamed port; endpoints are address@node.
+func slice(namespace, service string, port int, endpoints ...string) string {
+	var list []string
+	for _, e := range endpoints {
+		address, node, _ := strings.Cut(e, "@")
+		list = append(list, fmt.Sprintf("{addresses: [%s], nodeName: %s, conditions: {ready: true, serving: true, terminating: false}}", address, node))
+	}
+	return fmt.Sprintf(`apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: %[2]s-x, namespace: %[1]s, labels: {kubernetes.io/service-name: %[2]s}}
+addressType: IPv4
+ports: [{name: "", port: %[3]d, protocol: TCP}]
+endpoints: [%[4]s]`, namespace, service, port, strings.Join(list, ", "))
+}
+
+// web is a Service in namespace default. lines are of its spec, notes of its
+// annotations.
+type web struct {
+	name         string
+	port         int
+	lines, notes []string
+}
+
+// ours is a web of weir's class.
+func ours(name string, port int) web {
+	return web{name: name, port: port, lines: []string{"type: LoadBalancer", "loadBalancerClass: weir-lb.io/weir"}}
+}
+
+func (w web) with(line string) web {
+	w.lines = append(w.lines[:len(w.lines):len(w.lines)], line)
+	return w
+}
+
+func (w web) noted(note string) web {
+	w.notes = append(w.notes[:len(w.notes):len(w.notes)], note)
+	return w
+}
+
+func (w web) manifest() string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Service
+metadata: {name: %s, namespace: default, annotations: {%s}}
+spec: {%s, ports: [{port: %d, targetPort: 8080, protocol: TCP}]}`,
+		w.name, strings.Join(w.notes, ", "), strings.Join(w.lines, ", "), w.port)
+}
+
+// on is the Service's EndpointSlice: the pods that answer.
+func (w web) on(pods ...string) string {
+	var endpoints []string
+	for _, pod := range pods {
+		endpoints = append(endpoints, podAddresses[pod]+"@"+pod)
+	}
+	return slice("default", w.name, 8080, endpoints...)
+}
+
+var podAddresses = map[string]string{"pod1": "198.51.100.41", "pod2": "198.51.100.42"}
+
+// object is what a spec reads of a Service.
+type object struct {
+	Metadata struct {
+		Name, Namespace, ResourceVersion string
+		DeletionTimestamp                *string
+		Finalizers                       []string
+		Annotations                      map[string]string
+	}
+	Spec   struct{ Type string }
+	Status struct {
+		LoadBalancer struct {
+			Ingress []struct{ IP, Hostname, IPMode string }
+		}
+		Conditions []struct{ Type, Status, Reason, Message string }
+	}
+}
+
+// condition prints one as False/UnknownMode.
+func (o object) condition(name string) string {
+	for _, c := range o.Status.Conditions {
+		if c.Type == "weir-lb.io/"+name {
+			return c.Status + "/" + c.Reason
+		}
+	}
+	return ""
+}
+
+// address is what kubectl shows as EXTERNAL-IP.
+func (o object) address() string {
+	var all []string
+	for _, in := range o.Status.LoadBalancer.Ingress {
+		all = append(all, in.IP+in.Hostname)
+	}
+	return strings.Join(all, ",")
+}

@@ -1,0 +1,190 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/weir-lb/weir/scenarios/harness"
+)
+
+// follow is how soon an endpoint's change is seen by a client.
+const follow = time.Second
+
+var _ = Describe("A Service", Ordered, func() {
+	var l *lab
+	BeforeAll(func(ctx SpecContext) { l = up(ctx) })
+
+	It("of weir's class gets an address, a status that kube-proxy leaves alone, a finalizer, and is served", func(ctx SpecContext) {
+		a := ours("a", 80)
+		l.remove("a")
+		l.apply(ctx, a.manifest(), a.on("pod1"))
+		l.expectService(ctx, "a", addressOf, Equal("203.0.113.1"))
+		l.expectService(ctx, "a", conditionOf("Reachable"), Equal("True/EndpointsReady"))
+		o, err := l.service(ctx, "a")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(o.Status.LoadBalancer.Ingress[0].IPMode).To(Equal("Proxy"))
+		Expect(o.Metadata.Finalizers).To(Equal([]string{"service.kubernetes.io/load-balancer-cleanup"}))
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
+		harness.Soon(ctx, func(ctx context.Context) (string, error) { return l.answers(ctx, "203.0.113.1:80") }).Should(Equal("pod1"))
+		harness.Soon(ctx, func(ctx context.Context) ([]string, error) { return l.reasons(ctx, "a") }).Should(ContainElement("Normal Assigned"))
+	})
+
+	It("follows its endpoints within a second, as a client sees it", func(ctx SpecContext) {
+		a := ours("a", 80)
+		l.remove("a")
+		l.apply(ctx, a.manifest(), a.on("pod1"))
+		harness.Soon(ctx, func(ctx context.Context) (string, error) { return l.answers(ctx, "203.0.113.1:80") }).Should(Equal("pod1"))
+		for _, pod := range []string{"pod2", "pod1", "pod2"} {
+			l.apply(ctx, a.on(pod))
+			Eventually(ctx, func(ctx context.Context) (string, error) { return l.answers(ctx, "203.0.113.1:80") }).
+				WithTimeout(follow).WithPolling(10 * time.Millisecond).Should(Equal(pod))
+		}
+	})
+
+	It("that is deleted goes when the nodes have dropped it", func(ctx SpecContext) {
+		a := ours("a", 80)
+		l.apply(ctx, a.manifest(), a.on("pod1"))
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
+		Expect(l.kube.delete(ctx, servicePath("a"))).To(Succeed())
+		l.expectGone(ctx, "a")
+		for _, lb := range []string{"lb1", "lb2"} {
+			Expect(l.served(ctx, lb)).To(BeEmpty(), "%s, once the Service is gone", lb)
+		}
+	})
+
+	It("that is deleted while a node does not answer waits for it, and goes once it does", func(ctx SpecContext) {
+		a := ours("a", 80)
+		l.apply(ctx, a.manifest(), a.on("pod1"))
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
+		Expect(l.Node("lb2").Link("eth1").Down()).To(Succeed())
+		DeferCleanup(l.Node("lb2").Link("eth1").Up)
+		Expect(l.kube.delete(ctx, servicePath("a"))).To(Succeed())
+		harness.Soon(ctx, func(ctx context.Context) ([]string, error) { return l.served(ctx, "lb1") }).Should(BeEmpty())
+		harness.Holds(ctx, time.Second, func(ctx context.Context) ([]string, error) {
+			o, err := l.service(ctx, "a")
+			return o.Metadata.Finalizers, err
+		}).ShouldNot(BeEmpty())
+		Expect(l.Node("lb2").Link("eth1").Up()).To(Succeed())
+		l.expectGone(ctx, "a")
+		Expect(l.served(ctx, "lb2")).To(BeEmpty())
+	})
+
+	It("of no class, of another class, or of no such type is never touched", func(ctx SpecContext) {
+		others := []web{
+			{name: "none", port: 80, lines: []string{"type: LoadBalancer"}},
+			{name: "other", port: 80, lines: []string{"type: LoadBalancer", "loadBalancerClass: example.com/lb"}},
+			{name: "inner", port: 80, lines: []string{"type: ClusterIP"}},
+		}
+		before := map[string]string{}
+		for _, w := range others {
+			l.remove(w.name)
+			l.apply(ctx, w.manifest(), w.on("pod1"))
+			o, err := l.service(ctx, w.name)
+			Expect(err).NotTo(HaveOccurred())
+			before[w.name] = o.Metadata.ResourceVersion
+		}
+		l.remove("a")
+		l.apply(ctx, ours("a", 80).manifest()) // after it, the others would have been written too
+		l.expectService(ctx, "a", addressOf, Equal("203.0.113.1"))
+		for _, w := range others {
+			o, err := l.service(ctx, w.name)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(o.Metadata.ResourceVersion).To(Equal(before[w.name]), w.name)
+		}
+	})
+
+	It("that stops to be a load balancer loses what was written to it, and may come back", func(ctx SpecContext) {
+		a := ours("a", 80)
+		l.remove("a")
+		l.apply(ctx, a.manifest(), a.on("pod1"))
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
+		l.apply(ctx, web{name: "a", port: 80, lines: []string{"type: ClusterIP"}}.manifest())
+		l.expectService(ctx, "a", finalizersOf, BeEmpty())
+		o, err := l.service(ctx, "a")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(o.Status.Conditions).To(BeEmpty())
+		Expect(o.address()).To(BeEmpty())
+		Expect(o.Metadata.Annotations).NotTo(HaveKey("weir-lb.io/served"))
+		l.expectServed(ctx)
+		l.apply(ctx, a.manifest())
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
+	})
+
+	It("that goes over to another class is left to it", func(ctx SpecContext) {
+		l.remove("a")
+		l.apply(ctx, ours("a", 80).manifest())
+		l.expectService(ctx, "a", addressOf, Equal("203.0.113.1"))
+		l.apply(ctx, web{name: "a", port: 80, lines: []string{"type: NodePort"}}.manifest())
+		l.apply(ctx, web{name: "a", port: 80, lines: []string{"type: LoadBalancer", "loadBalancerClass: example.com/lb"}}.manifest())
+		l.expectService(ctx, "a", finalizersOf, BeEmpty())
+		l.expectService(ctx, "a", addressOf, BeEmpty())
+	})
+
+	It("that others write to at the same time keeps what they wrote, and gets its own", func(ctx SpecContext) {
+		l.remove("a")
+		l.apply(ctx, ours("a", 80).manifest())
+		// A writer that never rests, while the controller has something to write.
+		writing, stop := context.WithCancel(ctx)
+		defer stop()
+		last := make(chan int, 1)
+		go func() {
+			defer GinkgoRecover()
+			n := 0
+			for writing.Err() == nil && n < 200 {
+				n++
+				Expect(l.kube.patch(ctx, servicePath("a"), fmt.Sprintf(`{"metadata":{"annotations":{"example.com/n":"%d"}}}`, n))).To(Succeed())
+			}
+			last <- n
+		}()
+		l.expectService(ctx, "a", addressOf, Equal("203.0.113.1"))
+		stop()
+		var n int
+		Eventually(last).WithTimeout(harness.Patience).Should(Receive(&n))
+		o, err := l.service(ctx, "a")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(o.Metadata.Annotations).To(HaveKeyWithValue("example.com/n", fmt.Sprint(n)))
+		Expect(o.Metadata.Annotations).To(HaveKey("weir-lb.io/served"))
+		Expect(slices.Contains(o.Metadata.Finalizers, "service.kubernetes.io/load-balancer-cleanup")).To(BeTrue())
+	})
+
+	DescribeTable("that cannot be served says so, and all others work on",
+		func(ctx SpecContext, bad web, condition, want string) {
+			good := ours("good", 8000)
+			l.remove("good", bad.name)
+			l.apply(ctx, good.manifest(), good.on("pod1"))
+			l.expectServed(ctx, "203.0.113.1:8000/tcp pod1")
+			l.apply(ctx, bad.manifest())
+			l.expectService(ctx, bad.name, conditionOf(condition), Equal("False/"+want))
+			harness.Soon(ctx, func(ctx context.Context) ([]string, error) { return l.reasons(ctx, bad.name) }).Should(ContainElement("Warning " + want))
+			l.apply(ctx, good.on("pod2"))
+			for _, lb := range []string{"lb1", "lb2"} {
+				harness.Soon(ctx, func(ctx context.Context) ([]string, error) { return l.served(ctx, lb) }).
+					Should(ContainElement("203.0.113.1:8000/tcp pod2"))
+			}
+		},
+		Entry("no endpoints", ours("bad1", 81), "Reachable", "NoReadyEndpoints"),
+		Entry("an unknown pool", ours("bad2", 81).noted("loxilb.io/poolSelect: nowhere"), "Allocated", "NoSuchPool"),
+		Entry("an address in use", ours("bad3", 8000).with("loadBalancerIP: 203.0.113.1"), "Allocated", "AddressInUse"),
+		Entry("an address outside every pool", ours("bad4", 81).with("loadBalancerIP: 192.0.2.77"), "Allocated", "AddressOutsidePools"),
+		Entry("an unknown value of an annotation", ours("bad5", 81).noted("loxilb.io/lbmode: fulnat"), "Accepted", "UnknownMode"),
+	)
+
+	It("waits for an address when the pool is exhausted, and gets the first that is free", func(ctx SpecContext) {
+		for i := range 4 {
+			l.remove(fmt.Sprintf("s%d", i))
+		}
+		for i := range 3 {
+			l.apply(ctx, ours(fmt.Sprintf("s%d", i), 80).manifest())
+			l.expectService(ctx, fmt.Sprintf("s%d", i), addressOf, Equal(fmt.Sprintf("203.0.113.%d", i+1)))
+		}
+		l.apply(ctx, ours("s3", 80).manifest())
+		l.expectService(ctx, "s3", conditionOf("Allocated"), Equal("False/PoolExhausted"))
+		Expect(l.kube.delete(ctx, servicePath("s1"))).To(Succeed())
+		l.expectService(ctx, "s3", addressOf, Equal("203.0.113.2"))
+	})
+})
