@@ -1,7 +1,8 @@
 # weir: a service load balancer inside Kubernetes. Each target is one script of ci/ that also runs by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test test-unit e2e bench lint fmt generate verify-generated mutants kernels fuzz clean
+.PHONY: help build demo demo-down test test-unit e2e bench lint fmt generate verify-generated mutants kernels fuzz clean \
+	e2e-image images kind-up kind-down
 
 help: ## list the targets
 	@ci/help.sh
@@ -21,8 +22,20 @@ test: ## units, packet tables and the article's scenario (as root, 10 minutes at
 test-unit: ## units and packet tables only; RACE=1 with the race detector
 	@ci/test.sh unit
 
-e2e: ## every scenario (as root)
+e2e: ## every scenario, and the article in a Kubernetes cluster made by kind (as root)
 	@ci/test.sh e2e
+
+e2e-image: ## the node image of that cluster, for machines without a registry (as root; 15 minutes the first time)
+	@ci/nodeimage.sh
+
+kind-up: ## that cluster, left standing to look at (as root)
+	@ci/kind.sh up
+
+kind-down: ## remove the cluster that kind-up left standing
+	@ci/kind.sh down
+
+images: ## weir's container images, for this machine's architecture, without a daemon
+	@ci/images.sh
 
 bench: ## measure weir beside floors, nftables, iptables, HAProxy (as root, 15 minutes); QUICK=1, ONLY=regex
 	@ci/bench.sh

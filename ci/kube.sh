@@ -80,8 +80,7 @@ compile() {
 	fi
 	say "compiling $program (minutes the first time)"
 	rm -f "$out/.$program"
-	# nice: others work on the machine too, and this is long.
-	(cd "ci/nodeimage/$folder" && nice go build -trimpath -tags 'no_aufs no_zfs no_btrfs no_devmapper' \
+	(cd "ci/nodeimage/$folder" && go build -trimpath -tags 'no_aufs no_zfs no_btrfs no_devmapper' \
 		-ldflags "$(cd ../../.. && linker_flags "$folder")" -o "../../../$out/$program" "$package") ||
 		die "$program did not compile (the words above say why): repair ci/nodeimage/$folder, or run this again if a download failed"
 	echo "$hash" >"$out/.$program"

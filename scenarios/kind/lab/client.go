@@ -1,0 +1,70 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// clientImage is what ci/images.sh makes for the client: BIRD, ip and weir-topo.
+const clientImage = "localhost/weir-client:latest"
+
+// birdConfig is the article's client: AS 65101, what BGP teaches goes to the kernel. The masters' sessions are appended.
+const birdConfig = `log stderr all;
+protocol device { scan time 5; }
+protocol kernel {
+  ipv4 {
+    import none;
+    export where source = RTS_BGP;
+  };
+}
+template bgp weir {
+  local as 65101;
+  connect retry time 1;
+  connect delay time 1;
+  error wait time 1, 2;
+  graceful restart on;
+  ipv4 {
+    import all;
+    export none;
+  };
+}
+`
+
+// ClientASN is the client's AS number.
+const ClientASN = 65101
+
+// StartClient puts the client beside the cluster, out of the archive of its image.
+func (c *Cluster) StartClient(ctx context.Context, archive string) error {
+	if _, err := docker(ctx, nil, "load", "--quiet", "--input", archive); err != nil {
+		return err
+	}
+	name := c.Name + "-client"
+	_, err := docker(ctx, nil, "run", "--detach", "--interactive", "--name", name, "--hostname", "client", "--network", c.Name,
+		"--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", clientImage)
+	if err != nil {
+		return err
+	}
+	if c.Client, err = machine(ctx, name, c.Name); err != nil {
+		return err
+	}
+	var page strings.Builder
+	page.WriteString("router id " + c.Client.Address.String() + ";\n" + birdConfig)
+	for i, m := range c.Masters {
+		fmt.Fprintf(&page, "protocol bgp master%d from weir { neighbor %s as 64512; }\n", i+1, m.Address)
+	}
+	if _, err := c.Client.feed(ctx, page.String(), "dd", "of=/etc/bird.conf", "status=none"); err != nil {
+		return err
+	}
+	_, err = docker(ctx, nil, "exec", "--detach", name, "bird", "-f", "-c", "/etc/bird.conf", "-s", "/run/bird.ctl")
+	return err
+}
+
+// removeClient removes the client; the image stays with the daemon that has it, others may run it.
+func (c *Cluster) removeClient(ctx context.Context) error {
+	_, err := docker(ctx, nil, "rm", "--force", "--volumes", c.Name+"-client")
+	if err != nil && strings.Contains(err.Error(), "No such container") {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,52 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os/exec"
+	"strings"
+)
+
+// docker runs the command line and returns what it printed; an error holds what it complained of.
+func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	cmd.Stdin = stdin
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("docker %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(complaint.String()+out.String()))
+	}
+	return out.String(), nil
+}
+
+// Machine is a container that plays a machine: a node, or the client.
+type Machine struct {
+	Name    string // the container's, and the node's
+	Address netip.Addr
+}
+
+// Run runs a command on the machine and returns what it printed.
+func (m Machine) Run(ctx context.Context, command ...string) (string, error) {
+	return docker(ctx, nil, append([]string{"exec", m.Name}, command...)...)
+}
+
+// feed runs a command that reads from stdin.
+func (m Machine) feed(ctx context.Context, stdin string, command ...string) (string, error) {
+	return docker(ctx, strings.NewReader(stdin), append([]string{"exec", "-i", m.Name}, command...)...)
+}
+
+// machine looks up a running container's address in the network.
+func machine(ctx context.Context, name, network string) (Machine, error) {
+	out, err := docker(ctx, nil, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+network+`").IPAddress}}`, name)
+	if err != nil {
+		return Machine{}, err
+	}
+	a, err := netip.ParseAddr(strings.TrimSpace(out))
+	if err != nil {
+		return Machine{}, fmt.Errorf("look up the address of %s: %w", name, err)
+	}
+	return Machine{Name: name, Address: a}, nil
+}
