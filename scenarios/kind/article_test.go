@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -25,6 +26,8 @@ const policy = `(?s)Import policy:.*Export policy:.*Name set-next-hop-self-gpoli
 	`StatementName set-next-hop-self-gstmt:.*Conditions:.*Actions:.*[Nn]ext-?[Hh]op: +self`
 
 var _ = Describe("The article in a cluster", Ordered, ContinueOnFailure, func() {
+	BeforeAll(up, NodeTimeout(8*time.Minute))
+
 	exec := func(ctx context.Context, pod string, command ...string) func(context.Context) (string, error) {
 		return kubectl(append([]string{"-n", "kube-system", "exec", pod, "--"}, command...)...)
 	}

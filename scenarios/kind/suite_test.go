@@ -24,21 +24,18 @@ const patience = 2 * time.Minute
 
 var cluster *lab.Cluster
 
-var _ = BeforeSuite(func(ctx SpecContext) {
-	name := fmt.Sprintf("weir-%d", os.Getpid())
+// up makes the cluster with weir in it; it goes with the container of specs.
+func up(ctx SpecContext) {
 	dir, err := os.MkdirTemp("", "weir-kind-")
 	Expect(err).NotTo(HaveOccurred())
-	cluster = lab.Named(name, dir)
+	cluster = lab.Named(fmt.Sprintf("weir-%d", os.Getpid()), dir)
 	DeferCleanup(func(ctx SpecContext) {
-		if os.Getenv("WEIR_KEEP") != "" && CurrentSpecReport().Failed() {
-			return
-		}
 		Expect(cluster.Delete(ctx)).To(Succeed())
 		Expect(os.RemoveAll(dir)).To(Succeed())
 	}, NodeTimeout(patience))
 	Expect(cluster.Up(ctx, root)).To(Succeed())
 	Expect(cluster.Install(ctx, root)).To(Succeed())
-}, NodeTimeout(8*time.Minute))
+}
 
 // soon expects that a command comes to print what it should.
 func soon(ctx context.Context, what func(context.Context) (string, error)) AsyncAssertion {

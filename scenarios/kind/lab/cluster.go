@@ -31,8 +31,12 @@ nodes:
 // readyTimeout is how long nodes may take; a cluster of four is up in a minute on an idle machine.
 const readyTimeout = 5 * time.Minute
 
-// controlPlane is the label and the taint of masters.
-const controlPlane = "node-role.kubernetes.io/control-plane"
+// Labels of masters; the first is also their taint. K3s, the article's, sets both, kubeadm only the first, and the
+// article's DaemonSet wants both.
+const (
+	controlPlane = "node-role.kubernetes.io/control-plane"
+	master       = "node-role.kubernetes.io/master"
+)
 
 // Cluster is a Kubernetes cluster with a client beside it.
 type Cluster struct {
@@ -71,8 +75,10 @@ func (c *Cluster) Create(ctx context.Context) error {
 	if err := c.find(ctx); err != nil {
 		return err
 	}
-	if err := c.promote(ctx, c.Masters[1]); err != nil {
-		return err
+	for _, m := range c.Masters {
+		if err := c.promote(ctx, m); err != nil {
+			return err
+		}
 	}
 	_, err := c.Kubectl(ctx, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout="+readyTimeout.String())
 	return err
@@ -109,12 +115,12 @@ func (c *Cluster) nodes() ([]nodes.Node, error) {
 	return all, nil
 }
 
-// promote makes a node a master as far as pods see it.
+// promote makes a node a master as far as pods see it, or adds what one lacks.
 func (c *Cluster) promote(ctx context.Context, m Machine) error {
-	if _, err := c.Kubectl(ctx, "label", "node", m.Name, controlPlane+"="); err != nil {
+	if _, err := c.Kubectl(ctx, "label", "--overwrite", "node", m.Name, controlPlane+"=", master+"="); err != nil {
 		return err
 	}
-	_, err := c.Kubectl(ctx, "taint", "node", m.Name, controlPlane+"=:NoSchedule")
+	_, err := c.Kubectl(ctx, "taint", "--overwrite", "node", m.Name, controlPlane+"=:NoSchedule")
 	return err
 }
 
