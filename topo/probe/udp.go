@@ -8,6 +8,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/topo/probe/buffer"
 )
 
 // datagramBuffer of the UDP server's socket, bytes: bursts of clients outrun one reader.
@@ -47,7 +49,7 @@ func (s *udpService) configure() error {
 	err = raw.Control(func(fd uintptr) {
 		optErr = errors.Join(
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1),
-			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, datagramBuffer),
+			buffer.Receive(int(fd), datagramBuffer),
 		)
 	})
 	return errors.Join(err, optErr)

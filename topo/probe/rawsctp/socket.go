@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-lb/weir/topo/probe/buffer"
 )
 
 // receiveBuffer of the raw socket, bytes. All associations share it, so it is far larger than the kernel's default.
@@ -32,11 +34,11 @@ func openSocket() (*socket, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		if ctlErr := c.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+			err = buffer.Receive(int(fd), receiveBuffer)
 		}); ctlErr != nil {
 			return ctlErr
 		}
-		return os.NewSyscallError("setsockopt SO_RCVBUFFORCE", err)
+		return os.NewSyscallError("size the receive buffer", err)
 	}}
 	conn, err := config.ListenPacket(context.Background(), "ip4:132", "0.0.0.0")
 	if err != nil {
