@@ -42,9 +42,9 @@ golangci() {
 
 tidy() {
 	local module
-	for module in . ci/tools bench/plot ci/nodeimage/*/; do
+	for module in . ci/tools bench/plot ci/image $(dirname ci/nodeimage/*/go.mod); do
 		if ! (cd "$module" && go mod tidy -diff) >build/tidy.diff; then
-			echo "${module%/}/go.mod or go.sum is not tidy: run 'go mod tidy' there (build/tidy.diff shows what it does)"
+			echo "$module/go.mod or go.sum is not tidy: run 'go mod tidy' there (build/tidy.diff shows what it does)"
 			return 1
 		fi
 	done
