@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # test.sh PART...: vet, unit (units and packet tables; RACE=1 with the race detector), article (the article's scenario),
-# e2e (every scenario, LANES of them at a time, 3 unless said), or suite NAME (the one scenario in scenarios/NAME;
-# FOCUS='words' picks specs of it, and the specs left out do not count as skipped).
+# scenarios (every one in namespaces, LANES of them at a time, 3 unless said), e2e (those, and then the one in a Kubernetes
+# cluster), or suite NAME (the one in scenarios/NAME; FOCUS='words' picks specs of it, and the specs left out do not count
+# as skipped).
 set -euo pipefail
 # shellcheck source=ci/lib/guard.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/guard.sh"
@@ -117,15 +118,16 @@ part() {
 	vet) ci/setup.sh build && go vet ./... ;;
 	unit) ci/setup.sh demo && unit ;;
 	article) ci/setup.sh test && suites ./scenarios/article ;;
-	e2e)
+	e2e) part scenarios && suites ./scenarios/kind ;;
+	scenarios)
 		ci/setup.sh e2e
 		local list all
-		list=$(packages_with_tests suites)
+		list=$(packages_with_tests suites | grep -v '/scenarios/kind$')
 		[[ -n $list ]] || die "no scenario found"
 		mapfile -t all <<<"$list"
 		suites "${all[@]}"
 		;;
-	*) die "no part '$1'; the parts are vet unit article e2e" ;;
+	*) die "no part '$1'; the parts are vet unit article scenarios e2e" ;;
 	esac
 }
 
@@ -139,7 +141,7 @@ if [[ ${1:-} == suite ]]; then
 	suites "./scenarios/$2"
 	exit
 fi
-[[ $# -gt 0 ]] || die "name a part: vet unit article e2e, or suite NAME"
+[[ $# -gt 0 ]] || die "name a part: vet unit article scenarios e2e, or suite NAME"
 for name in "$@"; do
 	part "$name"
 done
