@@ -429,6 +429,10 @@ func TestRefusals(t *testing.T) {
 			service(frontend("192.0.2.1", 4)), service(frontend("192.0.2.1", 5)), service(frontend("192.0.2.1", 6)),
 		}, 5, ReasonServicesExhausted},
 		{"one backend too many", []v1.Service{many(mail, 1, 8), many(web, 101, 4)}, 1, ReasonBackendsExhausted},
+		{"one source range too many", []v1.Service{
+			open(service(mail), "192.0.2.0/24", "192.0.3.0/24", "192.0.4.0/24", "192.0.5.0/24", "192.0.6.0/24"),
+			open(service(web), "192.0.2.0/24", "192.0.3.0/24", "192.0.4.0/24", "192.0.5.0/24"),
+		}, 1, ReasonSourcesExhausted},
 		{"no room for the slots", []v1.Service{heavy, service(dns)}, 0, ReasonSlotsExhausted},
 	}
 	for _, tt := range tests {

@@ -11,12 +11,15 @@ import (
 // putSources emits what the maps lack of a service's sources, before the service
 // asks for them.
 func (p *planner) putSources(s v1.Service, id uint32) *refusal {
+	have := p.state.sources[id]
+	if len(s.Sources) == 0 && len(have) == 0 {
+		return nil // as nearly all
+	}
 	want := map[netip.Prefix]bool{}
 	for _, prefix := range s.Sources {
 		want[prefix.Masked()] = true
 	}
 	p.sources[id] = want
-	have := p.state.sources[id]
 	var steps []Step
 	for _, prefix := range sorted(want) {
 		if !have[prefix] {
@@ -36,6 +39,9 @@ func (p *planner) putSources(s v1.Service, id uint32) *refusal {
 // removeSources emits the end of prefixes that no service wants. It comes after
 // the services: who no longer asks for sources must have been told so before.
 func (p *planner) removeSources() {
+	if len(p.state.sources) == 0 {
+		return
+	}
 	owners := p.state.Frontends()
 	for _, id := range slices.Sorted(maps.Keys(p.state.sources)) {
 		f := owners[id]

@@ -33,8 +33,8 @@ func TestReceive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if after < before {
-				t.Errorf("the buffer shrank from %d to %d", before, after)
+			if after < before || !without && after < wanted {
+				t.Errorf("the buffer was of %d and is of %d, %d were asked for", before, after, wanted)
 			}
 		})
 	}
