@@ -37,9 +37,12 @@ type Options struct {
 	Socket string
 	// Server is https://HOST:PORT, or http://HOST:PORT on loopback.
 	Server string
-	// TLS is required for an https Server. The files are read anew for each
+	// TLS is required for an https Server. It is asked anew for each
 	// connection.
-	TLS transport.Files
+	TLS transport.Credentials
+	// ServerName is what the server's certificate must carry. Optional; empty
+	// means the host of Server.
+	ServerName string
 	// Timeout bounds a request whose context has no deadline. Optional; zero
 	// means DefaultTimeout.
 	Timeout time.Duration
@@ -85,7 +88,7 @@ func (c *Client) toServer(o Options) error {
 	}
 	c.base = u.Scheme + "://" + u.Host
 	c.name(u.Host)
-	secure, err := o.TLS.Given()
+	secure, err := given(o.TLS)
 	switch {
 	case err != nil:
 		return fmt.Errorf("connect to %s: %w", o.Server, err)
@@ -97,9 +100,16 @@ func (c *Client) toServer(o Options) error {
 		return fmt.Errorf("connect to %s: https needs certificates; give --tls-cert, --tls-key and --tls-ca", o.Server)
 	}
 	c.transport.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return dialTLS(ctx, o.TLS, network, addr)
+		return dialTLS(ctx, o.TLS, o.ServerName, network, addr)
 	}
 	return nil
+}
+
+func given(c transport.Credentials) (bool, error) {
+	if c == nil {
+		return false, nil
+	}
+	return c.Given()
 }
 
 func (c *Client) name(fallback string) {

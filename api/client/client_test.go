@@ -240,13 +240,18 @@ func TestTLS(t *testing.T) {
 
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
+	local := strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
+	named := newClient(t, Options{Server: local, ServerName: "example.com", TLS: files})
+	if err := named.Healthy(context.Background()); err != nil {
+		t.Errorf("the name of the certificate, and not of the host: %v", err)
+	}
 	rows := []struct {
 		name, server string
 		files        transport.Files
 		want         string
 	}{
 		{"a server without TLS", "https://" + plain.Listener.Addr().String(), files, "does not speak TLS"},
-		{"a wrong name", strings.Replace(s.URL, "127.0.0.1", "localhost", 1), files, "certificate is not valid"},
+		{"a wrong name", local, files, "certificate is not valid"},
 		{"a missing file", s.URL, transport.Files{Cert: files.Cert, Key: files.Key, CA: files.CA + "x"}, "read CA"},
 	}
 	for _, r := range rows {

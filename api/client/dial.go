@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -8,13 +9,14 @@ import (
 	"github.com/weir-lb/weir/api/transport"
 )
 
-// dialTLS connects with the certificates as they are on disk now.
-func dialTLS(ctx context.Context, files transport.Files, network, addr string) (net.Conn, error) {
+// dialTLS connects with the certificates as they are now. The server's must
+// carry name, or where that is empty the host that is dialled.
+func dialTLS(ctx context.Context, c transport.Credentials, name, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
-	conf, err := files.Client(host)
+	conf, err := transport.Client(c, cmp.Or(name, host))
 	if err != nil {
 		return nil, err
 	}

@@ -30,23 +30,23 @@ func (f Files) Given() (bool, error) {
 	return true, nil
 }
 
-// Server returns the configuration of the listening end: TLS 1.3, and every
-// client shows a certificate of the CA. It fails when the files cannot be
-// read now; when they cannot be read later the handshake fails.
-func (f Files) Server() (*tls.Config, error) {
-	if _, err := f.serverNow(); err != nil {
+// server returns the configuration of the listening end: TLS 1.3, and every
+// client shows a certificate of the CA. It fails when there are no credentials
+// now; when there are none later the handshake fails.
+func server(c Credentials) (*tls.Config, error) {
+	if _, err := serverNow(c); err != nil {
 		return nil, err
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return f.serverNow()
+			return serverNow(c)
 		},
 	}, nil
 }
 
-func (f Files) serverNow() (*tls.Config, error) {
-	cert, pool, err := f.load()
+func serverNow(c Credentials) (*tls.Config, error) {
+	cert, roots, err := c.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (f Files) serverNow() (*tls.Config, error) {
 		NextProtos:   []string{"http/1.1"},
 		Certificates: []tls.Certificate{cert},
 		ClientAuth:   tls.RequireAndVerifyClientCert,
-		ClientCAs:    pool,
+		ClientCAs:    roots,
 		// A resumed session would outlive the certificate it began with.
 		SessionTicketsDisabled: true,
 	}, nil
@@ -63,8 +63,8 @@ func (f Files) serverNow() (*tls.Config, error) {
 
 // Client returns the configuration for one connection to serverName, a host
 // name or an address that the server's certificate must carry.
-func (f Files) Client(serverName string) (*tls.Config, error) {
-	cert, pool, err := f.load()
+func Client(c Credentials, serverName string) (*tls.Config, error) {
+	cert, roots, err := c.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +72,13 @@ func (f Files) Client(serverName string) (*tls.Config, error) {
 		MinVersion:   tls.VersionTLS13,
 		NextProtos:   []string{"http/1.1"},
 		Certificates: []tls.Certificate{cert},
-		RootCAs:      pool,
+		RootCAs:      roots,
 		ServerName:   serverName,
 	}, nil
 }
 
-func (f Files) load() (tls.Certificate, *x509.CertPool, error) {
+// Load reads the files.
+func (f Files) Load() (tls.Certificate, *x509.CertPool, error) {
 	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 	if err != nil {
 		return tls.Certificate{}, nil, fmt.Errorf("read certificate %s and key %s: %w", f.Cert, f.Key, err)

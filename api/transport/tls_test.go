@@ -11,9 +11,9 @@ import (
 )
 
 // echo serves one word on each connection until the test ends.
-func echo(t *testing.T, files Files) string {
+func echo(t *testing.T, c Credentials) string {
 	t.Helper()
-	l, err := ListenTCP("127.0.0.1:0", files)
+	l, err := ListenTCP("127.0.0.1:0", c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func word(addr string, conf *tls.Config) (string, error) {
 
 func mustClient(t *testing.T, f Files) *tls.Config {
 	t.Helper()
-	conf, err := f.Client("127.0.0.1")
+	conf, err := Client(f, "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 // complete checks everything before anything is touched. All mistakes are
 // told at once, a line each.
 func (f *flags) complete() (config, error) {
-	c := config{manifests: f.manifests, passwords: f.bgpPasswordFile, tls: f.tls, socket: f.socket, listen: f.listen, healthListen: f.healthListen, memory: f.memory}
+	c := config{manifests: f.manifests, passwords: f.bgpPasswordFile, tls: f.tls, serverName: f.tlsServerName, socket: f.socket, listen: f.listen, healthListen: f.healthListen, memory: f.memory}
 	c.controller.UniqueIP, c.controller.Monitor, c.controller.UsePodNetwork = f.setUniqueIP, f.monitor, f.usePodNetwork
 	c.controller.Withdraw = f.withdraw
 	if c.memory == "" {

@@ -24,6 +24,8 @@ type program struct {
 	log    *slog.Logger
 	pushes *metrics.Pushes
 	desk   *desk
+	// certificates are those that the controller makes; nil for those of files.
+	certificates *k8s.Certificates
 }
 
 // fromFolder runs the controller on manifests until ctx ends.
@@ -40,7 +42,10 @@ func (p *program) fromFolder(ctx context.Context) error {
 // fromCluster runs the controller on an apiserver until ctx ends, while this
 // process leads.
 func (p *program) fromCluster(ctx context.Context, cluster *k8s.Cluster) error {
+	standBy := p.standBy(ctx)
+	defer standBy()
 	return cluster.Lead(ctx, func(ctx context.Context) error {
+		standBy()
 		mem, err := cluster.OpenMemory(ctx, time.Now())
 		if err != nil {
 			return err
@@ -60,9 +65,24 @@ func (p *program) fromCluster(ctx context.Context, cluster *k8s.Cluster) error {
 		}
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error { return writer.Run(ctx) })
+		if p.certificates != nil {
+			group.Go(func() error { return p.certificates.Run(ctx, true) })
+		}
 		group.Go(func() error { return p.run(ctx, options, mem.Epoch()) })
 		return group.Wait()
 	})
+}
+
+// standBy has this process use the certificates that the leader makes, until
+// the function is called that it returns.
+func (p *program) standBy(ctx context.Context) func() {
+	if p.certificates == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = p.certificates.Run(ctx, false) }()
+	return func() { cancel(); <-ended }
 }
 
 func (p *program) pusher(epoch uint64) *push.Pusher {

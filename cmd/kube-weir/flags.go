@@ -28,6 +28,7 @@ type flags struct {
 	monitor, setUniqueIP, usePodNetwork bool
 	withdraw                            bool
 	tls                                 transport.Files
+	tlsServerName                       string
 	socket, listen, healthListen        string
 	memory, logLevel                    string
 }
@@ -38,8 +39,9 @@ type config struct {
 	cluster        k8s.Options // without Log
 	passwords      string      // file of them, empty for none
 	controller     controller.Config
-	tls            transport.Files
+	tls            transport.Credentials
 	secure         bool
+	serverName     string // that nodes' certificates carry, empty for their addresses
 	socket, memory string
 	listen         string // TCP address of the API, empty for none
 	healthListen   string // TCP address of the probes, empty for none
@@ -76,9 +78,10 @@ func (f *flags) define(set *pflag.FlagSet) {
 	set.BoolVar(&f.monitor, "monitor", false, "probe the backends of services without an annotation")
 	set.BoolVar(&f.withdraw, "withdraw", false, "do not announce an address while no service on it has a live backend, for services without an annotation (weir-lb.io/withdraw)")
 	set.BoolVar(&f.usePodNetwork, "usePodNetwork", false, "send to pods, and not to node ports, for services without an annotation")
-	set.StringVar(&f.tls.Cert, "tls-cert", "", "PEM file of the controller's certificate")
+	set.StringVar(&f.tls.Cert, "tls-cert", "", "PEM file of the controller's certificate (default in a cluster: certificates that the controller makes, in Secrets)")
 	set.StringVar(&f.tls.Key, "tls-key", "", "PEM file of its private key")
 	set.StringVar(&f.tls.CA, "tls-ca", "", "PEM file of the CA of the nodes' certificates")
+	set.StringVar(&f.tlsServerName, "tls-server-name", "", "name that the nodes' certificates carry (default: each node's address; with certificates that the controller makes, weir)")
 	set.StringVar(&f.socket, "socket", "/run/weir/kube-weir.sock", "unix socket of the API")
 	set.StringVar(&f.listen, "listen", "", "TCP address of the API too, for Prometheus (/metrics), such as 0.0.0.0:11112; clients need a certificate of --tls-ca, and without certificates it is loopback only")
 	set.StringVar(&f.healthListen, "health-listen", "", "TCP address of /healthz and /readyz alone, for a kubelet's probes, which bring no certificate, such as :11113")

@@ -18,7 +18,7 @@ func (c config) dialer() func(push.Target) (push.Node, error) {
 	}
 	return func(t push.Target) (push.Node, error) {
 		server := scheme + netip.AddrPortFrom(t.Address, t.APIPort).String()
-		cl, err := client.New(client.Options{Node: t.Name, Server: server, TLS: c.tls})
+		cl, err := client.New(client.Options{Node: t.Name, Server: server, TLS: c.tls, ServerName: c.serverName})
 		if err != nil {
 			return nil, err
 		}

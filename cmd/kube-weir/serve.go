@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,10 +16,16 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller/k8s"
 	"github.com/weir-lb/weir/controller/metrics"
+	"github.com/weir-lb/weir/controller/pki"
 )
 
 // serve runs the controller until ctx ends.
 func serve(ctx context.Context, c config, log *slog.Logger) error {
+	p, work, err := prepare(c, log)
+	if err != nil {
+		return err
+	}
+	c = p.config
 	faces, err := listen(ctx, c, log)
 	if err != nil {
 		return err
@@ -27,22 +34,14 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	if !c.secure {
 		log.Warn("no certificates: only nodes on loopback can be reached; give --tls-cert, --tls-key and --tls-ca")
 	}
-	p := &program{config: c, log: log, pushes: metrics.NewPushes(), desk: &desk{source: "manifests " + c.manifests}}
-	work := p.fromFolder
-	if c.manifests == "" {
-		c.cluster.Log = log
-		cluster, err := k8s.Connect(c.cluster)
-		if err != nil {
-			return err
-		}
-		p.desk.source, p.desk.leader = cluster.String(), cluster.Leader
-		work = func(ctx context.Context) error { return p.fromCluster(ctx, cluster) }
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group.Go(func() error { defer cancel(); return work(ctx) })
 	group.Go(func() error { return serveHTTP(ctx, routes(p.desk, p.pushes), log, faces.api...) })
+	if faces.late {
+		group.Go(func() error { return serveLate(ctx, c, routes(p.desk, p.pushes), log) })
+	}
 	if faces.health != nil {
 		group.Go(func() error { return serveHTTP(ctx, probes(p.desk), log, faces.health) })
 	}
@@ -53,9 +52,32 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	return nil
 }
 
+// prepare returns the program and what runs it: on a folder, or on a cluster,
+// which it asks for nothing yet. Without certificates given, a cluster's
+// controller makes them.
+func prepare(c config, log *slog.Logger) (*program, func(context.Context) error, error) {
+	p := &program{config: c, log: log, pushes: metrics.NewPushes(), desk: &desk{source: "manifests " + c.manifests}}
+	if c.manifests != "" {
+		return p, p.fromFolder, nil
+	}
+	c.cluster.Log = log
+	cluster, err := k8s.Connect(c.cluster)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.desk.source, p.desk.leader = cluster.String(), cluster.Leader
+	if !c.secure {
+		p.certificates = cluster.NewCertificates(k8s.CertificatesOptions{})
+		p.config.tls, p.config.secure = p.certificates.Credentials(), true
+		p.config.serverName = cmp.Or(c.serverName, pki.Nodes.Name)
+	}
+	return p, func(ctx context.Context) error { return p.fromCluster(ctx, cluster) }, nil
+}
+
 // faces are where the controller is asked.
 type faces struct {
 	api    []net.Listener
+	late   bool         // TCP waits for certificates
 	health net.Listener // nil for none
 }
 
@@ -75,7 +97,8 @@ func listen(ctx context.Context, c config, log *slog.Logger) (*faces, error) {
 		return nil, err
 	}
 	f := &faces{api: []net.Listener{socket}}
-	if c.listen != "" {
+	f.late = c.listen != "" && transport.Lacking(c.tls) != nil
+	if c.listen != "" && !f.late {
 		tcp, err := transport.ListenTCP(c.listen, c.tls)
 		if err != nil {
 			f.close()
@@ -92,6 +115,22 @@ func listen(ctx context.Context, c config, log *slog.Logger) (*faces, error) {
 		log.Info("probes listen", "address", f.health.Addr().String())
 	}
 	return f, nil
+}
+
+// serveLate serves the API on TCP as soon as there are certificates for it.
+func serveLate(ctx context.Context, c config, h http.Handler, log *slog.Logger) error {
+	l, err := transport.AwaitTCP(ctx, c.listen, c.tls, func(why error) {
+		log.Warn("api waits for certificates and answers on its socket alone", "address", c.listen, "error", why)
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("listen for the API: %w", err)
+	case l == nil:
+		return nil
+	}
+	defer l.Close()
+	log.Info("api listens", "address", l.Addr().String(), "tls", true)
+	return serveHTTP(ctx, h, log, l)
 }
 
 // tell logs what happened.

@@ -34,7 +34,8 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 		return err
 	}
 	restored := file != nil && file.Restored()
-	listeners, err := listen(ctx, c, log)
+	late := c.waits()
+	listeners, err := listen(ctx, c, late, log)
 	if err != nil {
 		return err
 	}
@@ -53,10 +54,18 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var faces errgroup.Group
-	faces.Go(func() error {
-		defer cancel()
-		return server.Run(answering, listeners...)
-	})
+	if len(listeners) > 0 || !late {
+		faces.Go(func() error {
+			defer cancel()
+			return server.Run(answering, listeners...)
+		})
+	}
+	if late {
+		faces.Go(func() error {
+			defer cancel()
+			return serveLate(answering, c, server, log)
+		})
+	}
 	err = errors.Join(work(ctx, node, filters), end(node, c, p, filters, file))
 	quiet()
 	if err := errors.Join(err, faces.Wait()); err != nil {
@@ -116,8 +125,29 @@ func openState(c config, log *slog.Logger) (*agent.StateFile, error) {
 	return file, nil
 }
 
-// listen opens the API's sockets. A socket that another weir uses is an error.
-func listen(ctx context.Context, c config, log *slog.Logger) ([]net.Listener, error) {
+// waits tells whether the API has to wait for certificates on TCP.
+func (c config) waits() bool { return c.listen != "" && transport.Lacking(c.tls) != nil }
+
+// serveLate serves the API on TCP as soon as there are certificates for it. All
+// else of the node has begun: forwarding needs none.
+func serveLate(ctx context.Context, c config, server *api.Server, log *slog.Logger) error {
+	l, err := transport.AwaitTCP(ctx, c.listen, c.tls, func(why error) {
+		log.Warn("api waits for certificates and answers on its socket alone", "address", c.listen, "error", why)
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("listen for the API: %w", err)
+	case l == nil:
+		return nil
+	}
+	defer l.Close()
+	log.Info("api listens", "address", l.Addr().String(), "tls", true)
+	return server.Run(ctx, l)
+}
+
+// listen opens the API's sockets; late leaves TCP to serveLate. A socket that
+// another weir uses is an error.
+func listen(ctx context.Context, c config, late bool, log *slog.Logger) ([]net.Listener, error) {
 	var listeners []net.Listener
 	if c.socket != "" {
 		l, err := transport.ListenUnix(ctx, c.socket)
@@ -126,7 +156,7 @@ func listen(ctx context.Context, c config, log *slog.Logger) ([]net.Listener, er
 		}
 		listeners = append(listeners, l)
 	}
-	if c.listen != "" {
+	if c.listen != "" && !late {
 		l, err := transport.ListenTCP(c.listen, c.tls)
 		if err != nil {
 			closeAll(listeners)

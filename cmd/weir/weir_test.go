@@ -183,6 +183,32 @@ func TestPeerServesOverMutualTLS(t *testing.T) {
 	}
 }
 
+// TestPeerWaitsForItsCertificates starts a peer before the files of its
+// certificates are there: it answers on its socket, and on TCP when they are.
+func TestPeerWaitsForItsCertificates(t *testing.T) {
+	pid := os.Getpid()
+	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 84, byte(pid >> 8), byte(pid)}), 11111)
+	there, folder := issue(t, at.Addr()), t.TempDir()
+	files := transport.Files{Cert: filepath.Join(folder, "tls.crt"), Key: filepath.Join(folder, "tls.key"), CA: filepath.Join(folder, "ca.crt")}
+	startPeer(t, "--listen="+at.String(), "--tls-cert="+files.Cert, "--tls-key="+files.Key, "--tls-ca="+files.CA)
+	for _, scheme := range []string{"https", "http"} {
+		o := client.Options{Server: scheme + "://" + at.String()}
+		if scheme == "https" {
+			o.TLS = there
+		}
+		if err := mustClient(t, o).Healthy(t.Context()); err == nil || !strings.Contains(err.Error(), "nobody listens") {
+			t.Errorf("%s without certificates: %v", scheme, err)
+		}
+	}
+	for from, to := range map[string]string{there.Cert: files.Cert, there.Key: files.Key, there.CA: files.CA} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	api := mustClient(t, client.Options{Server: "https://" + at.String(), TLS: files})
+	eventually(t, func() bool { return api.Healthy(t.Context()) == nil })
+}
+
 // issue makes an authority and a certificate of it for addr.
 func issue(t *testing.T, addr netip.Addr) transport.Files {
 	t.Helper()

@@ -42,6 +42,7 @@ type options struct {
 	socket  string
 	server  string
 	tls     transport.Files
+	name    string // that the certificate of server carries
 	timeout time.Duration
 	getenv  func(string) string
 }
@@ -75,6 +76,7 @@ func newRoot(getenv func(string) string) *cobra.Command {
 	f.StringVar(&o.tls.Cert, "tls-cert", "", "PEM file of our certificate")
 	f.StringVar(&o.tls.Key, "tls-key", "", "PEM file of its private key")
 	f.StringVar(&o.tls.CA, "tls-ca", "", "PEM file of the CA of the daemon's certificate")
+	f.StringVar(&o.name, "tls-server-name", "", "name that the daemon's certificate carries, weir where kube-weir made it (default: the host of --server)")
 	f.DurationVarP(&o.timeout, "timeout", "t", client.DefaultTimeout, "how long to wait for an answer")
 	root.AddCommand(newGet(o), newDrain(o), newDoctor(o))
 	return root
@@ -106,7 +108,7 @@ func (o *options) controllerSocket() string {
 }
 
 func (o *options) connect(socket string) (*client.Client, error) {
-	to := client.Options{Socket: socket, TLS: o.tls, Timeout: o.timeout}
+	to := client.Options{Socket: socket, TLS: o.tls, ServerName: o.name, Timeout: o.timeout}
 	if o.server != "" {
 		to.Socket, to.Server = "", o.server
 	}

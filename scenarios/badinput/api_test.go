@@ -142,7 +142,7 @@ func overSocket(_ context.Context, l *cluster.Lab) (*http.Client, string) {
 func overTLS(_ context.Context, l *cluster.Lab) (*http.Client, string) {
 	GinkgoHelper()
 	vars := l.Node("worker1").Vars
-	config, err := transport.Files{Cert: vars.ClientCert, Key: vars.ClientKey, CA: vars.CA}.Client("198.51.100.10")
+	config, err := transport.Client(transport.Files{Cert: vars.ClientCert, Key: vars.ClientKey, CA: vars.CA}, "198.51.100.10")
 	Expect(err).NotTo(HaveOccurred())
 	return httpsClient(l, config), "https://" + server
 }
