@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# lint.sh [PART...]: all of go, c, shell, house, or those named.
+# lint.sh [PART...]: all of go, c, shell, manifests, house, or those named.
 #
-#   go      gofmt, go vet, golangci-lint (.golangci.yaml), go.mod tidy
-#   c       clang-format (.clang-format)
-#   shell   shellcheck
-#   house   hygiene.sh: what no linter knows
+#   go         gofmt, go vet, golangci-lint (.golangci.yaml), go.mod tidy
+#   c          clang-format (.clang-format)
+#   shell      shellcheck
+#   manifests  deploy/base and the Helm chart render to the same objects
+#   house      hygiene.sh: what no linter knows
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 # shellcheck source=ci/lib/say.sh
@@ -42,7 +43,7 @@ golangci() {
 
 tidy() {
 	local module
-	for module in . ci/tools bench/plot ci/image $(dirname ci/nodeimage/*/go.mod); do
+	for module in . ci/tools bench/plot ci/image ci/manifests $(dirname ci/nodeimage/*/go.mod); do
 		if ! (cd "$module" && go mod tidy -diff) >build/tidy.diff; then
 			echo "$module/go.mod or go.sum is not tidy: run 'go mod tidy' there (build/tidy.diff shows what it does)"
 			return 1
@@ -54,6 +55,9 @@ clang_format_clean() { written_files '*.c' '*.h' | xargs -r clang-format-19 --dr
 
 shellcheck_clean() { { written_files '*.sh' && echo .ci/run; } | xargs shellcheck; }
 
+# The chart and deploy/base render to the same objects; Helm and kustomize are in a module of their own.
+manifests_alike() { (cd ci/manifests && go vet ./... && go test -count=1 ./...); }
+
 part() {
 	case $1 in
 	go)
@@ -64,13 +68,14 @@ part() {
 		;;
 	c) check clang-format clang_format_clean ;;
 	shell) check shellcheck shellcheck_clean ;;
+	manifests) check manifests manifests_alike ;;
 	house) check 'house rules' ci/hygiene.sh ;;
-	*) die "no part '$1'; the parts are go c shell house" ;;
+	*) die "no part '$1'; the parts are go c shell manifests house" ;;
 	esac
 }
 
 ci/setup.sh lint
-[[ $# -gt 0 ]] || set -- go c shell house
+[[ $# -gt 0 ]] || set -- go c shell manifests house
 for name in "$@"; do
 	part "$name"
 done

@@ -87,6 +87,10 @@ func (d *Dataplane) end(hooks func(*hook.Hooks) error, pins func(*pin.Folder) er
 	return errors.Join(errs...)
 }
 
+// Prepare has a BPF file system be where New will pin, mounted if need be, which
+// takes CAP_SYS_ADMIN. New does the same, and needs none of that right after.
+func Prepare(pinDir string) error { return pin.Prepare(pinDir) }
+
 // Clean removes all that a weir has left which does not run any more: programs,
 // maps and their pins, routes to VIPs. Nothing there is success; without a folder
 // of pins there are only routes, and TC filters.

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-lb/weir/cmd/internal/version"
+	"github.com/weir-lb/weir/dataplane"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -65,8 +66,11 @@ func newCommand(stderr io.Writer) *cobra.Command {
 			// After the first signal the next one kills, as usual.
 			context.AfterFunc(ctx, stop)
 			log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.level}))
-			if c.cleanup {
+			switch {
+			case c.cleanup:
 				return cleanup(c, log)
+			case c.prepare:
+				return dataplane.Prepare(c.pinDir)
 			}
 			return serve(ctx, c, log)
 		},

@@ -40,11 +40,7 @@ type Folder struct {
 // system that it mounts when there is none. It refuses what another layout has
 // left, and a folder that another process works in.
 func Open(dir string) (*Folder, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open pin folder: %w", err)
-	}
-	if err := onBPFFS(dir); err != nil {
+	if err := Prepare(dir); err != nil {
 		return nil, err
 	}
 	f, err := Take(dir)
@@ -55,6 +51,16 @@ func Open(dir string) (*Folder, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// Prepare makes the folder dir on a BPF file system, as Open does, for an Open
+// that may not mount.
+func Prepare(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("open pin folder: %w", err)
+	}
+	return onBPFFS(dir)
 }
 
 // Take is Open for a folder that is there, to remove it: of whatever layout.

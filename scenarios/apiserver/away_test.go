@@ -84,12 +84,12 @@ var _ = Describe("The apiserver", Ordered, func() {
 			var memory struct {
 				Data map[string]string `json:"data"`
 			}
-			Expect(l.kube.get(ctx, "/api/v1/namespaces/kube-system/configmaps/kube-weir", &memory)).To(Succeed())
+			Expect(l.kube.get(ctx, "/api/v1/namespaces/weir-system/configmaps/kube-weir", &memory)).To(Succeed())
 			Expect(l.process("ctl1").Kill(ctx)).To(Succeed())
 			wiped.begin(ctx)
 			// Half restored: who leads, where weir runs, and what the last leader knew.
 			l.settle(ctx)
-			l.apply(ctx, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kube-weir, namespace: kube-system}\ndata: {memory.json: '"+
+			l.apply(ctx, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kube-weir, namespace: weir-system}\ndata: {memory.json: '"+
 				memory.Data["memory.json"]+"'}")
 			Expect(l.process("ctl1").Start(ctx)).To(Succeed())
 			harness.Soon(ctx, func(ctx context.Context) (string, error) {
@@ -129,7 +129,7 @@ func (w wipe) restart(ctx context.Context, meanwhile func() error) {
 func (w wipe) begin(ctx context.Context) {
 	GinkgoHelper()
 	w.restart(ctx, func() error { return os.Rename(w.data(), w.data()+".kept") })
-	harness.Soon(ctx, func(ctx context.Context) error { return w.lab.kube.apply(ctx, account) }).Should(Succeed())
+	harness.Soon(ctx, func(ctx context.Context) error { return w.lab.kube.apply(ctx, account()...) }).Should(Succeed())
 }
 
 // end puts them back.

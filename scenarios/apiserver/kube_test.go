@@ -18,10 +18,11 @@ import (
 	"github.com/weir-lb/weir/topo/node"
 )
 
-// kube talks to the apiserver as an administrator, by its REST API: what a
+// kube talks to the apiserver, as an administrator unless token says otherwise, by its REST API: what a
 // scenario knows of Kubernetes is what is on the wire.
 type kube struct {
 	http  *http.Client
+	token string
 	close func()
 }
 
@@ -43,7 +44,7 @@ func newKube(n *node.Node) (*kube, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
 	transport := &http.Transport{DialContext: n.Dial, TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
-	return &kube{&http.Client{Transport: transport, Timeout: 10 * time.Second}, transport.CloseIdleConnections}, nil
+	return &kube{&http.Client{Transport: transport, Timeout: 10 * time.Second}, "admin-token", transport.CloseIdleConnections}, nil
 }
 
 // do sends a request and reads the answer into out, which may be nil.
@@ -52,7 +53,7 @@ func (k *kube) do(ctx context.Context, method, path, contentType string, body []
 	if err != nil {
 		return err
 	}
-	request.Header.Set("Authorization", "Bearer admin-token")
+	request.Header.Set("Authorization", "Bearer "+k.token)
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
@@ -118,7 +119,7 @@ func (k *kube) applyOne(ctx context.Context, document string) error {
 		targets = append(targets, path+"/status")
 	}
 	for _, target := range targets {
-		err := k.do(ctx, http.MethodPatch, target+"?fieldManager=scenario&force=true", "application/apply-patch+yaml", []byte(document), nil)
+		err := k.do(ctx, http.MethodPatch, target+"?fieldManager=scenario&force=true&fieldValidation=Strict", "application/apply-patch+yaml", []byte(document), nil)
 		if err != nil {
 			return err
 		}
@@ -136,8 +137,10 @@ func pathOf(kind, namespace, name string) (string, error) {
 		return "/api/v1/namespaces/" + namespace + "/services/" + name, nil
 	case "EndpointSlice":
 		return "/apis/discovery.k8s.io/v1/namespaces/" + namespace + "/endpointslices/" + name, nil
-	case "ConfigMap":
-		return "/api/v1/namespaces/" + namespace + "/configmaps/" + name, nil
+	case "ConfigMap", "ServiceAccount":
+		return "/api/v1/namespaces/" + namespace + "/" + strings.ToLower(kind) + "s/" + name, nil
+	case "Deployment", "DaemonSet":
+		return "/apis/apps/v1/namespaces/" + namespace + "/" + strings.ToLower(kind) + "s/" + name, nil
 	case "ClusterRole", "ClusterRoleBinding":
 		return "/apis/rbac.authorization.k8s.io/v1/" + strings.ToLower(kind) + "s/" + name, nil
 	case "Role", "RoleBinding":

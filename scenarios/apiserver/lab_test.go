@@ -44,6 +44,7 @@ func up(ctx context.Context) *lab {
 	l := &lab{controllers: map[string]*client.Client{}}
 	l.Scenario = harness.Up(ctx, "page.yaml", harness.Options{Vars: map[string]string{"programs": programs}})
 	var err error
+	DeferCleanup(l.collectUsed)
 	l.kube, err = newKube(l.Node("api"))
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(l.kube.close)
@@ -64,7 +65,7 @@ func up(ctx context.Context) *lab {
 func (l *lab) settle(ctx context.Context) {
 	GinkgoHelper()
 	l.apiserverReady(ctx)
-	harness.Soon(ctx, func(ctx context.Context) error { return l.kube.apply(ctx, account) }).Should(Succeed())
+	harness.Soon(ctx, func(ctx context.Context) error { return l.kube.apply(ctx, account()...) }).Should(Succeed())
 	for _, m := range []struct{ name, address string }{
 		{"lb1", "198.51.100.11"}, {"lb2", "198.51.100.12"}, {"peer", "198.51.100.31"}, {"pod1", podAddresses["pod1"]}, {"pod2", podAddresses["pod2"]},
 	} {

@@ -2,37 +2,25 @@ package apiserver
 
 import (
 	"fmt"
+	"os"
 	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 )
 
-// account lets the controllers do what docs/operations.md says, and no more.
-const account = `apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: kube-weir}
-rules:
-- {apiGroups: [""], resources: [services, nodes], verbs: [get, list, watch]}
-- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}
-- {apiGroups: [""], resources: [services, services/status], verbs: [patch]}
-- {apiGroups: [""], resources: [events], verbs: [create, patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: kube-weir}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube-weir}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube-weir}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: kube-weir, namespace: kube-system}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}
-- {apiGroups: [""], resources: [configmaps], verbs: [get, create, update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: kube-weir, namespace: kube-system}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: kube-weir}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube-weir}]`
+// account is that of deploy/base, with its namespace: the controllers may do
+// what it says, and no more.
+func account() []string {
+	GinkgoHelper()
+	var out []string
+	for _, file := range []string{"namespace.yaml", "kube-weir-rights.yaml"} {
+		text, err := os.ReadFile("../../deploy/base/" + file)
+		Expect(err).NotTo(HaveOccurred())
+		out = append(out, string(text))
+	}
+	return out
+}
 
 // instances are the EndpointSlices of the pods that run weir.
 var instances = slice("kube-system", "weir-lb", 11111, "198.51.100.11@lb1", "198.51.100.12@lb2") + "\n---\n" +

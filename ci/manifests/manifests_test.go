@@ -1,0 +1,110 @@
+package manifests
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	base  = "../../deploy/base"
+	chart = "../../deploy/helm/weir"
+)
+
+// TestChartIsTheBase compares them object by object. The namespace is helm's
+// own affair (--create-namespace).
+func TestChartIsTheBase(t *testing.T) {
+	want, got := kustomized(t, base), templated(t, chart, nil)
+	delete(want, "Namespace <nil>/weir-system")
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got))); diff != "" {
+		t.Fatalf("objects (-base +chart):\n%s", diff)
+	}
+	for name := range want {
+		if diff := cmp.Diff(want[name], got[name]); diff != "" {
+			t.Errorf("%s (-base +chart):\n%s", name, diff)
+		}
+	}
+}
+
+func TestChartValues(t *testing.T) {
+	got := templated(t, chart, map[string]any{
+		"image":         map[string]any{"registry": "registry.example/weir", "tag": "v1", "pullPolicy": "Never"},
+		"pools":         []any{"defaultPool=192.0.2.0/28", "other=192.0.2.64-192.0.2.70"},
+		"asn":           64999,
+		"externalPeers": []any{"192.0.2.254:65101", "192.0.2.253:65102"},
+		"kubeWeir":      map[string]any{"extraArgs": []any{"--setLBMode=2"}},
+		"weir":          map[string]any{"extraArgs": []any{"--hook=tc"}},
+		"peer":          map[string]any{"extraArgs": []any{"--log-level=debug"}},
+	})
+	for name, want := range map[string][]string{
+		"Deployment weir-system/kube-weir": {"registry.example/weir/kube-weir:v1", "Never", "--cidrPools=defaultPool=192.0.2.0/28,other=192.0.2.64-192.0.2.70",
+			"--setBGP=64999", "--extBGPPeers=192.0.2.254:65101,192.0.2.253:65102", "--setLBMode=2"},
+		"DaemonSet weir-system/weir":      {"registry.example/weir/weir:v1", "Never", "--hook=tc"},
+		"DaemonSet weir-system/weir-peer": {"registry.example/weir/weir:v1", "Never", "--log-level=debug"},
+	} {
+		text, err := yaml.Marshal(got[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range want {
+			if !strings.Contains(string(text), word) {
+				t.Errorf("%s lacks %s:\n%s", name, word, text)
+			}
+		}
+	}
+}
+
+func TestContainersHaveNoMoreRightsThanTheyNeed(t *testing.T) {
+	want := map[string][]string{
+		"kube-weir": nil,
+		"weir":      {"BPF", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "PERFMON"},
+		"weir-peer": {"NET_ADMIN", "NET_BIND_SERVICE"},
+	}
+	for _, o := range kustomized(t, base) {
+		pod := dig(o, "spec", "template", "spec")
+		for _, c := range list[object](dig(pod, "containers")) {
+			name, _ := c["name"].(string)
+			added, known := want[name]
+			if may := list[string](dig(c, "securityContext", "capabilities", "add")); !known || !slices.Equal(may, added) {
+				t.Errorf("%s adds %q, want %q", name, may, added)
+			}
+			delete(want, name)
+			s, _ := c["securityContext"].(object)
+			if !slices.Equal(list[string](dig(s, "capabilities", "drop")), []string{"ALL"}) || s["readOnlyRootFilesystem"] != true ||
+				s["allowPrivilegeEscalation"] != false || s["privileged"] != nil {
+				t.Errorf("%s: %v", name, s)
+			}
+			if dig(s, "seccompProfile", "type") != "RuntimeDefault" && dig(pod, "securityContext", "seccompProfile", "type") != "RuntimeDefault" {
+				t.Errorf("%s may use any system call", name)
+			}
+			if dig(c, "resources", "requests", "cpu") == nil || dig(c, "resources", "requests", "memory") == nil {
+				t.Errorf("%s asks for no resources", name)
+			}
+		}
+		for _, v := range list[object](dig(pod, "volumes")) {
+			if secret := dig(v, "secret", "secretName"); secret != nil && secret != "weir-tls" {
+				t.Errorf("%v mounts the secret %v", dig(o, "metadata", "name"), secret)
+			}
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("there are no containers %v", slices.Sorted(maps.Keys(want)))
+	}
+}
+
+// TestRightsAreThoseOfTheArticle holds the two ways to install kube-weir together.
+func TestRightsAreThoseOfTheArticle(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/article/kube-weir.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	article, ours := read(t, string(text)), kustomized(t, base)
+	if diff := cmp.Diff(article["ClusterRole <nil>/kube-loxilb"]["rules"], ours["ClusterRole <nil>/kube-weir"]["rules"]); diff != "" {
+		t.Errorf("ClusterRole (-article +base):\n%s", diff)
+	}
+}

@@ -1,0 +1,146 @@
+package apiserver
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+	. "github.com/onsi/gomega"
+)
+
+// everywhere and own are all that the account of deploy/base may do: what
+// kubectl auth can-i --list shows, without what every account may ask of itself.
+var (
+	everywhere = []string{
+		"create events", "get endpointslices", "get nodes", "get services", "list endpointslices", "list nodes", "list services",
+		"patch events", "patch services", "patch services/status", "watch endpointslices", "watch nodes", "watch services",
+	}
+	own = []string{
+		"create configmaps", "create leases", "create secrets",
+		"get configmaps kube-weir", "get leases kube-weir", "get secrets kube-weir-tls", "get secrets weir-ca", "get secrets weir-tls",
+		"update configmaps kube-weir", "update leases kube-weir",
+		"update secrets kube-weir-tls", "update secrets weir-ca", "update secrets weir-tls",
+	}
+)
+
+// rare are those of them that no spec waits for, and why they are needed.
+var rare = map[string]string{
+	"get endpointslices":  "one that a new list lacks is asked for by name after a minute",
+	"get nodes":           "as endpointslices",
+	"get services":        "as endpointslices",
+	"list endpointslices": "an apiserver that cannot stream lists, as before Kubernetes 1.34, is asked for whole ones",
+	"list nodes":          "as endpointslices",
+	"list services":       "as endpointslices",
+}
+
+// used is what the controllers of all specs so far asked of the apiserver, in
+// the words above.
+var used = map[string]bool{}
+
+var _ = Describe("The account of the controller", Ordered, func() {
+	var l *lab
+	BeforeAll(func(ctx SpecContext) { l = up(ctx) })
+
+	It("comes with objects of which the apiserver knows every field", func(ctx SpecContext) {
+		for _, file := range []string{"kube-weir.yaml", "weir.yaml", "weir-peer.yaml"} {
+			text, err := os.ReadFile("../../deploy/base/" + file)
+			Expect(err).NotTo(HaveOccurred())
+			l.apply(ctx, string(text))
+		}
+	})
+
+	DescribeTable("may do what it needs and no more", func(ctx SpecContext, namespace string, want []string) {
+		asController := *l.kube
+		asController.token = "controller-token"
+		var review struct {
+			Status struct {
+				Incomplete    bool
+				ResourceRules []struct{ Verbs, Resources, ResourceNames, APIGroups []string }
+			}
+		}
+		body := `{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": "` + namespace + `"}}`
+		err := asController.do(ctx, http.MethodPost, "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", "application/json", []byte(body), &review)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(review.Status.Incomplete).To(BeFalse())
+		var may []string
+		for _, r := range review.Status.ResourceRules {
+			if slices.Equal(r.APIGroups, []string{"authorization.k8s.io"}) || slices.Equal(r.APIGroups, []string{"authentication.k8s.io"}) {
+				continue
+			}
+			may = append(may, expand(r.Verbs, r.Resources, r.ResourceNames)...)
+		}
+		slices.Sort(may)
+		slices.Sort(want)
+		Expect(may).To(Equal(want))
+	},
+		Entry("in a namespace of others", "default", everywhere),
+		Entry("in its own", "weir-system", slices.Concat(everywhere, own)),
+	)
+})
+
+func expand(verbs, resources, names []string) []string {
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	var out []string
+	for _, verb := range verbs {
+		for _, resource := range resources {
+			for _, name := range names {
+				out = append(out, strings.TrimSpace(verb+" "+resource+" "+name))
+			}
+		}
+	}
+	return out
+}
+
+// collectUsed reads the apiserver's record.
+func (l *lab) collectUsed(context.Context) {
+	GinkgoHelper()
+	record, err := os.Open(filepath.Join(l.Node("api").Dir(), "audit.log"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return // the apiserver never answered a controller
+	}
+	Expect(err).NotTo(HaveOccurred())
+	defer record.Close()
+	lines := bufio.NewScanner(record)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var request struct {
+			Verb      string
+			ObjectRef struct{ Resource, Subresource, Name string }
+		}
+		Expect(json.Unmarshal(lines.Bytes(), &request)).To(Succeed())
+		o := request.ObjectRef
+		what := request.Verb + " " + o.Resource
+		if o.Subresource != "" {
+			what += "/" + o.Subresource
+		}
+		used[what], used[what+" "+o.Name] = true, true
+	}
+	Expect(lines.Err()).NotTo(HaveOccurred())
+}
+
+// A right that no spec needed is one too many. A part of the suite says nothing.
+var _ = ReportAfterSuite("every right of the account is used", func(report Report) {
+	for _, spec := range report.SpecReports {
+		if spec.State != types.SpecStatePassed {
+			return
+		}
+	}
+	var surplus []string
+	for _, right := range slices.Concat(everywhere, own) {
+		if !used[right] && rare[right] == "" {
+			surplus = append(surplus, right)
+		}
+	}
+	Expect(surplus).To(BeEmpty(), "deploy/base allows what kube-weir never asked for")
+})
