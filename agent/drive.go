@@ -16,6 +16,9 @@ type Dataplane interface {
 	// Services returns what was applied, with the backends' states and
 	// counters.
 	Services(ctx context.Context) ([]v1.ServiceStatus, error)
+	// Statuses is Services without counters: it reads no flow, for those who
+	// poll.
+	Statuses(ctx context.Context) ([]v1.ServiceStatus, error)
 	Flows(ctx context.Context) ([]v1.Flow, error)
 	Counters(ctx context.Context) (v1.Counters, error)
 	Interfaces() []v1.Interface

@@ -56,19 +56,25 @@ func (n *Node) conditions() []v1.Condition {
 // Services returns every service that an owner asked for, ordered by frontend,
 // those that are not programmed with the reason.
 func (n *Node) Services(ctx context.Context) ([]v1.ServiceStatus, error) {
-	var live []v1.ServiceStatus
-	if n.opts.Dataplane != nil {
-		var err error
-		if live, err = n.opts.Dataplane.Services(ctx); err != nil {
-			return []v1.ServiceStatus{}, err
-		}
-	}
-	p, d := n.snapshot(), n.desired()
-	all := statuses(d, live, p.outcome, p.failure)
+	all, d, err := n.services(ctx, Dataplane.Services)
 	if n.opts.Speaker != nil && d.BGP != nil {
 		noteWithheld(all)
 	}
-	return all, nil
+	return all, err
+}
+
+// services joins what is desired with what the dataplane says, by the method
+// that reads it, and returns what is desired, too.
+func (n *Node) services(ctx context.Context, read func(Dataplane, context.Context) ([]v1.ServiceStatus, error)) ([]v1.ServiceStatus, Desired, error) {
+	var live []v1.ServiceStatus
+	if n.opts.Dataplane != nil {
+		var err error
+		if live, err = read(n.opts.Dataplane, ctx); err != nil {
+			return []v1.ServiceStatus{}, Desired{}, err
+		}
+	}
+	p, d := n.snapshot(), n.desired()
+	return statuses(d, live, p.outcome, p.failure), d, nil
 }
 
 // Backends returns the backends of all services.

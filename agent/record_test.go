@@ -75,6 +75,8 @@ func (r *recorder) Services(context.Context) ([]v1.ServiceStatus, error) {
 	return r.services, nil
 }
 
+func (r *recorder) Statuses(ctx context.Context) ([]v1.ServiceStatus, error) { return r.Services(ctx) }
+
 func (r *recorder) Flows(context.Context) ([]v1.Flow, error) { return nil, nil }
 
 func (r *recorder) Counters(context.Context) (v1.Counters, error) {

@@ -99,13 +99,17 @@ func (s *Store) Patch(owner string, change v1.NodeChange) (v1.NodeState, error) 
 // ErrNoOwner says that an owner has no state.
 var ErrNoOwner = errors.New("no such owner")
 
+func noOwner(owner string) error {
+	return fmt.Errorf("%w: %q has no state here; see GET /v1/owners", ErrNoOwner, owner)
+}
+
 // Delete forgets an owner and its generation: it may start over. An owner
 // without a state is ErrNoOwner.
 func (s *Store) Delete(owner string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.states[owner]; !ok {
-		return fmt.Errorf("%w: %q has no state here; see GET /v1/owners", ErrNoOwner, owner)
+		return noOwner(owner)
 	}
 	delete(s.states, owner)
 	s.merge()

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weir-lb/weir/agent"
 	description "github.com/weir-lb/weir/api"
 	v1 "github.com/weir-lb/weir/api/v1"
 )
@@ -37,6 +39,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/drain", "Withdraw all service addresses, wait for the peers, then stop and leave nothing behind", nil, typeOf[v1.Health](), []int{http.StatusInternalServerError}, s.drain},
 		get(s, "/v1/state", "What each owner wants", func(context.Context) (v1.DesiredState, error) { return n.States(), nil }),
 		get(s, "/v1/owners", "How far each owner's state has come", func(context.Context) ([]v1.OwnerStatus, error) { return n.Owners(), nil }),
+		{http.MethodGet, "/v1/owners/{owner}", "How an owner's services fare: those that lead nowhere, with the reason", nil, typeOf[v1.OwnerReport](), []int{http.StatusNotFound, http.StatusInternalServerError}, s.report},
 		get(s, "/v1/observed", "Everything about the node", func(ctx context.Context) (v1.ObservedState, error) { return n.Observed(ctx), nil }),
 		get(s, "/v1/services", "All services, refused ones with the reason", n.Services),
 		get(s, "/v1/backends", "The backends of all services", n.Backends),
@@ -70,12 +73,30 @@ func get[T any](s *Server, path, summary string, read func(context.Context) (T, 
 		func(w http.ResponseWriter, r *http.Request) {
 			v, err := read(r.Context())
 			if err != nil {
-				s.log.Warn("read failed", "path", r.URL.Path, "error", err)
-				fail(w, http.StatusInternalServerError, v1.Error{Message: err.Error()})
+				s.unread(w, r, err)
 				return
 			}
 			answer(w, http.StatusOK, v)
 		}}
+}
+
+// unread answers for what the node could not read of itself.
+func (s *Server) unread(w http.ResponseWriter, r *http.Request, err error) {
+	s.log.Warn("read failed", "path", r.URL.Path, "error", err)
+	fail(w, http.StatusInternalServerError, v1.Error{Message: err.Error()})
+}
+
+// report answers how an owner's services fare.
+func (s *Server) report(w http.ResponseWriter, r *http.Request) {
+	report, err := s.node.Report(r.Context(), r.PathValue("owner"))
+	switch {
+	case errors.Is(err, agent.ErrNoOwner):
+		fail(w, http.StatusNotFound, v1.Error{Message: err.Error()})
+	case err != nil:
+		s.unread(w, r, err)
+	default:
+		answer(w, http.StatusOK, report)
+	}
 }
 
 // Handler returns the routes, for a server of the caller's.

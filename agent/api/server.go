@@ -7,6 +7,7 @@
 //	POST   /v1/drain          -> Health, then the program ends
 //	GET    /v1/state          DesiredState
 //	GET    /v1/owners         []OwnerStatus
+//	GET    /v1/owners/{owner} OwnerReport
 //	GET    /v1/observed       ObservedState
 //	GET    /v1/services       []ServiceStatus
 //	GET    /v1/backends       []ServiceBackend

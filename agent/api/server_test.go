@@ -29,6 +29,7 @@ type dataplane struct {
 }
 
 func (d dataplane) Services(context.Context) ([]v1.ServiceStatus, error) { return nil, d.unreadable }
+func (d dataplane) Statuses(context.Context) ([]v1.ServiceStatus, error) { return nil, d.unreadable }
 func (d dataplane) Flows(context.Context) ([]v1.Flow, error)             { return nil, d.unreadable }
 func (d dataplane) Counters(context.Context) (v1.Counters, error) {
 	return v1.Counters{In: 1, Passed: 1, Drops: []v1.Drop{}}, d.unreadable
@@ -116,6 +117,8 @@ func TestAnswers(t *testing.T) {
 		{"an owner forgotten", "DELETE", "/v1/state/controller", "", "", 200, `{"owner":"controller","desired":{"epoch":0,"sequence":0},"applied":{"epoch":0,"sequence":0}}`, true},
 		{"an owner that is not there", "DELETE", "/v1/state/nobody", "", "", 404, `{"error":"no such owner: \"nobody\" has no state here; see GET /v1/owners"}`, true},
 		{"owners", "GET", "/v1/owners", "", "", 200, `[{"owner":"controller","desired":{"epoch":1,"sequence":5},"applied":{"epoch":0,"sequence":0}}]`, true},
+		{"an owner's services", "GET", "/v1/owners/controller", "", "", 200, `{"owner":"controller","desired":{"epoch":1,"sequence":5},"applied":{"epoch":0,"sequence":0},"faults":[{"frontend":{"vip":"192.0.2.1","port":80,"protocol":"tcp"},"condition":{"type":"Programmed","status":false,"reason":"Pending","message":"not applied yet"}}]}`, true},
+		{"services of an owner that is not there", "GET", "/v1/owners/nobody", "", "", 404, `{"error":"no such owner: \"nobody\" has no state here; see GET /v1/owners"}`, true},
 		{"desired state", "GET", "/v1/state", "", "", 200, `{"controller":{"generation":{"epoch":1,"sequence":5},"services":[` + goodService + `]}}`, true},
 		{"observed state", "GET", "/v1/observed", "", "", 200, `{"node":"master1","version":"v0","mode":"lb","owners":[{"owner":"controller"`, false},
 		{"services", "GET", "/v1/services", "", "", 200, `"owner":"controller","programmed":false,"conditions":[{"type":"Programmed"`, false},

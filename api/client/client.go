@@ -154,6 +154,12 @@ func (c *Client) Owners(ctx context.Context) ([]v1.OwnerStatus, error) {
 	return get[[]v1.OwnerStatus](ctx, c, "/v1/owners")
 }
 
+// Report returns how an owner's services fare: small while all is well, for
+// polling. An owner without a state is an *Error of Kind Refused.
+func (c *Client) Report(ctx context.Context, owner string) (v1.OwnerReport, error) {
+	return get[v1.OwnerReport](ctx, c, "/v1/owners/"+url.PathEscape(owner))
+}
+
 // States returns what each owner asked for.
 func (c *Client) States(ctx context.Context) (v1.DesiredState, error) {
 	return get[v1.DesiredState](ctx, c, "/v1/state")

@@ -39,6 +39,23 @@ type OwnerStatus struct {
 	Error string `json:"error,omitempty"`
 }
 
+// OwnerReport says how an owner's services fare on a node: GET
+// /v1/owners/{owner}. It is small while all is well, for those who poll.
+type OwnerReport struct {
+	OwnerStatus
+	// Faults are the owner's services that lead nowhere on this node, ordered
+	// by frontend: refused, not programmed, or with backends of which none can
+	// be sent to. What probes say of backends is not among them.
+	Faults []ServiceFault `json:"faults"`
+}
+
+// ServiceFault is a service that leads nowhere, with the condition that says
+// why.
+type ServiceFault struct {
+	Frontend  Frontend  `json:"frontend"`
+	Condition Condition `json:"condition"`
+}
+
 // ServiceStatus is a service as the dataplane has it: GET /v1/services.
 type ServiceStatus struct {
 	Service
