@@ -26,7 +26,7 @@ const minMajor, minMinor = 6, 1
 
 // Preflight says in one error everything that New and packets would miss: a
 // kernel of at least Linux 6.1 with BTF, the capabilities CAP_BPF,
-// CAP_NET_ADMIN and CAP_PERFMON, the BPF programs and helpers that are used,
+// CAP_NET_ADMIN, CAP_NET_RAW (for probes) and CAP_PERFMON, the BPF programs and helpers that are used,
 // and forwarding of IPv4. It changes nothing.
 func Preflight() error {
 	lacking, err := Examine()
@@ -78,7 +78,7 @@ func Examine() ([]Lack, error) {
 var needed = []struct {
 	bit  uint
 	name string
-}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_PERFMON, "CAP_PERFMON"}}
+}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_NET_RAW, "CAP_NET_RAW"}, {unix.CAP_PERFMON, "CAP_PERFMON"}}
 
 func (f facts) capable() bool {
 	for _, c := range needed {

@@ -39,7 +39,7 @@ func rights(c *check, f Facts) {
 		c.otherwise("weir runs, so it has its rights")
 	default:
 		lacks(c, f)
-		c.otherwise("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are there")
+		c.otherwise("CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and CAP_PERFMON are there")
 	}
 }
 

@@ -161,7 +161,9 @@ const listenAddress = "0.0.0.0"
 // logs when it cannot listen for gRPC, and says neither what to do about it.
 func (s *Speaker) probe(ctx context.Context, g bgp.Global) error {
 	bgpAddress := netip.AddrPortFrom(netip.MustParseAddr(listenAddress), g.ListenPort)
-	if err := probe(ctx, bgpAddress.String()); err != nil {
+	if err := probe(ctx, bgpAddress.String()); errors.Is(err, syscall.EACCES) {
+		return fmt.Errorf("listen for BGP on %s: CAP_NET_BIND_SERVICE is missing, run as root or add it, or choose a port above 1023 with --listenBGPPort", bgpAddress)
+	} else if err != nil {
 		return fmt.Errorf("listen for BGP on %s: %w; stop the other speaker or choose a port with --listenBGPPort", bgpAddress, err)
 	}
 	if s.options.GRPC == "" {

@@ -50,7 +50,7 @@ func TestRefusesToStartWithoutRights(t *testing.T) {
 	binary := filepath.Join(dir, "weir")
 	copyExecutable(t, binary)
 	for args, want := range map[string][]string{
-		"":       {"CAP_BPF is missing", "CAP_NET_ADMIN is missing", "CAP_PERFMON is missing"},
+		"":       {"CAP_BPF is missing", "CAP_NET_ADMIN is missing", "CAP_NET_RAW is missing", "CAP_PERFMON is missing"},
 		"--peer": {"CAP_NET_ADMIN is missing"},
 	} {
 		socket := filepath.Join(dir, "run", "weir.sock")

@@ -50,6 +50,7 @@ type Loaded struct {
 	Adopted bool
 
 	collections []*ebpf.Collection
+	specs       map[string]*ebpf.MapSpec // of the maps that are shared and pinned
 }
 
 // CheckMaxFlows tells whether Load would take the size.
@@ -97,7 +98,7 @@ func (l *Loaded) load(o Options) error {
 	for _, name := range bpf.MapNames() {
 		shared[name] = l.Maps[name]
 	}
-	return o.Pins.PinMaps(shared)
+	return o.Pins.PinMaps(shared, l.specs)
 }
 
 func (l *Loaded) loadTC(o Options) error {
@@ -108,7 +109,11 @@ func (l *Loaded) loadTC(o Options) error {
 	if err := resize(spec, o.MaxFlows); err != nil {
 		return err
 	}
-	adopted, err := adopt(spec, o.Pins)
+	l.specs = map[string]*ebpf.MapSpec{}
+	for _, name := range bpf.MapNames() {
+		l.specs[name] = spec.Maps[name]
+	}
+	adopted, err := l.adopt(o.Pins)
 	if err != nil {
 		return err
 	}
@@ -124,15 +129,11 @@ func (l *Loaded) loadTC(o Options) error {
 }
 
 // adopt opens the maps that an earlier run has pinned.
-func adopt(spec *ebpf.CollectionSpec, pins *pin.Folder) (map[string]*ebpf.Map, error) {
+func (l *Loaded) adopt(pins *pin.Folder) (map[string]*ebpf.Map, error) {
 	if pins == nil {
 		return nil, nil
 	}
-	specs := map[string]*ebpf.MapSpec{}
-	for _, name := range bpf.MapNames() {
-		specs[name] = spec.Maps[name]
-	}
-	return pins.Maps(specs)
+	return pins.Maps(l.specs)
 }
 
 // loadXDP shares the maps of TC. A kernel without multi-buffer XDP gets the

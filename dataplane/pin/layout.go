@@ -1,15 +1,20 @@
 package pin
 
 import (
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 )
 
-// compatible says why a map is not what its spec asks for, nil when it is.
-func compatible(spec *ebpf.MapSpec, m *ebpf.Map) error {
+// compatible says why a pinned map is not what its spec asks for, nil when it
+// is.
+func (f *Folder) compatible(name string, spec *ebpf.MapSpec, m *ebpf.Map) error {
 	if m.MaxEntries() != spec.MaxEntries && m.Type() == spec.Type {
 		return fmt.Errorf("it has room for %d entries, %d are asked for; give --max-flows as before, "+
 			"or stop the version that made it with `weirctl drain` first", m.MaxEntries(), spec.MaxEntries)
@@ -18,38 +23,45 @@ func compatible(spec *ebpf.MapSpec, m *ebpf.Map) error {
 	if err := spec.Compatible(m); err != nil {
 		return fmt.Errorf("%w; %s", err, then)
 	}
-	handle, err := m.Handle()
-	if err != nil {
+	if _, err := os.Lstat(f.path(layoutsFolder, noteOf(name, spec))); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("its entries are laid out otherwise, or nobody noted how; %s", then)
+	} else if err != nil {
 		return fmt.Errorf("its layout is not known: %w; %s", err, then)
-	}
-	defer handle.Close()
-	kernel, err := handle.Spec(nil)
-	if err != nil {
-		return fmt.Errorf("its layout is not known: %w; %s", err, then)
-	}
-	for _, want := range []btf.Type{spec.Key, spec.Value} {
-		if err := sameLayout(want, kernel); err != nil {
-			return fmt.Errorf("%w; %s", err, then)
-		}
 	}
 	return nil
 }
 
-// sameLayout compares a type with the one of the same name that the map was
-// made with. Integers have no members to compare: their size is the map's.
-func sameLayout(want btf.Type, kernel *btf.Spec) error {
-	s, ok := want.(*btf.Struct)
-	if !ok {
-		return nil
+// noteLayout notes how a map that is about to be pinned is laid out. The kernel
+// knows it too, by BTF, and tells only who has CAP_SYS_ADMIN. A file system of
+// BPF has folders and pins, so the note is the name of a folder.
+func (f *Folder) noteLayout(name string, spec *ebpf.MapSpec) error {
+	if err := f.make(layoutsFolder); err != nil {
+		return err
 	}
-	var have *btf.Struct
-	if err := kernel.TypeByName(s.Name, &have); err != nil {
-		return fmt.Errorf("it was not made of struct %s: %w", s.Name, err)
+	notes, err := os.ReadDir(f.path(layoutsFolder))
+	if err != nil {
+		return fmt.Errorf("note the layout of map %s: %w", name, err)
 	}
-	if a, b := layout(have), layout(s); a != b {
-		return fmt.Errorf("struct %s was {%s}, is {%s}", s.Name, a, b)
+	for _, n := range notes { // of a map of that name that is pinned no more
+		if strings.HasPrefix(n.Name(), name+"-") {
+			if err := os.Remove(f.path(layoutsFolder, n.Name())); err != nil {
+				return fmt.Errorf("note the layout of map %s: %w", name, err)
+			}
+		}
 	}
-	return nil
+	return f.make(layoutsFolder + "/" + noteOf(name, spec))
+}
+
+// noteOf is the name of the map and a hash of the layout of key and value.
+func noteOf(name string, spec *ebpf.MapSpec) string {
+	var text strings.Builder
+	for _, t := range []btf.Type{spec.Key, spec.Value} {
+		if t != nil {
+			text.WriteString(shape(t))
+		}
+		text.WriteString("; ")
+	}
+	return fmt.Sprintf("%s-%x", name, sha256.Sum256([]byte(text.String())))[:len(name)+17]
 }
 
 // layout writes a struct down: every member with its type, bits and offset.

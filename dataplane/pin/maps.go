@@ -4,13 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/cilium/ebpf"
 )
 
 const (
-	mapsFolder  = "maps"
-	linksFolder = "links"
+	mapsFolder    = "maps"
+	layoutsFolder = "layouts"
+	linksFolder   = "links"
 )
 
 // Maps opens those of the maps that are pinned. One that is not exactly as its
@@ -33,19 +35,26 @@ func (f *Folder) Maps(specs map[string]*ebpf.MapSpec) (adopted map[string]*ebpf.
 			return adopted, fmt.Errorf("adopt map %s: %w", name, err)
 		}
 		adopted[name] = m
-		if err := compatible(spec, m); err != nil {
+		if err := f.compatible(name, spec, m); err != nil {
 			return adopted, fmt.Errorf("adopt map %s, nothing was touched: %w", f.path(mapsFolder, name), err)
 		}
 	}
 	return adopted, nil
 }
 
-// PinMaps pins those of the maps that are not pinned yet.
-func (f *Folder) PinMaps(maps map[string]*ebpf.Map) error {
+// PinMaps pins those of the maps that are not pinned yet, each with the layout
+// that its spec says.
+func (f *Folder) PinMaps(maps map[string]*ebpf.Map, specs map[string]*ebpf.MapSpec) error {
 	if err := f.make(mapsFolder); err != nil {
 		return err
 	}
 	for name, m := range maps {
+		if _, err := os.Lstat(f.path(mapsFolder, name)); err == nil {
+			continue
+		}
+		if err := f.noteLayout(name, specs[name]); err != nil {
+			return err
+		}
 		if err := m.Pin(f.path(mapsFolder, name)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("pin map %s: %w", name, err)
 		}

@@ -2,9 +2,10 @@
 // the process: packets are forwarded while weir restarts, and the next weir
 // adopts what it finds.
 //
-//	<folder>/v2/maps/flows     a map by its name in the BPF object
-//	<folder>/v2/links/tc-3     the link of a hook and an interface's index
-//	<folder>/v2/links/qdisc-3  a program that marks a clsact qdisc as ours
+//	<folder>/v3/maps/flows              a map by its name in the BPF object
+//	<folder>/v3/layouts/flows-5d1c...   a folder that says how its entries are laid out
+//	<folder>/v3/links/tc-3              the link of a hook and an interface's index
+//	<folder>/v3/links/qdisc-3           a program that marks a clsact qdisc as ours
 //
 // A pinned link holds its program, so programs have no pins of their own.
 package pin
@@ -22,7 +23,7 @@ import (
 
 // Schema numbers what the maps mean. Whoever changes the meaning of a field,
 // or lets the programs expect of a map what older ones did not keep, takes the
-// next number. A changed layout is noticed without it, by the maps' BTF.
+// next number. A changed layout is noticed without it, by the folder's layouts.
 const Schema = 3
 
 // Only root reads what is pinned.

@@ -71,7 +71,7 @@ func mustPin(t *testing.T, f *Folder, specs map[string]*ebpf.MapSpec) {
 		}
 		made[name] = m
 	}
-	if err := f.PinMaps(made); err != nil {
+	if err := f.PinMaps(made, specs); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -112,7 +112,7 @@ func TestAnotherLayoutIsRefused(t *testing.T) {
 		{"a longer value", "ValueSize: 8 changed to 12", func(s map[string]*ebpf.MapSpec) {
 			s[bpf.MapVIPs].ValueSize, s[bpf.MapVIPs].Value = 12, nil
 		}},
-		{"members of the same size", "struct vip was {flags", func(s map[string]*ebpf.MapSpec) {
+		{"members of the same size", "its entries are laid out otherwise", func(s map[string]*ebpf.MapSpec) {
 			changed := *structOf(t, s[bpf.MapVIPs].Value)
 			changed.Members = slices.Clone(changed.Members)
 			changed.Members[1].Name, changed.Members[2].Name = changed.Members[2].Name, changed.Members[1].Name
