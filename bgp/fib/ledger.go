@@ -1,6 +1,7 @@
 package fib
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,12 @@ func OpenLedger(dir string) (*Ledger, error) {
 		return nil, fmt.Errorf("read own routes: %w", err)
 	}
 	var f ledgerFile
-	if err := json.Unmarshal(data, &f); err != nil {
+	// A machine that dies may leave the file's name without content, or zeros in
+	// its place: save does not wait for the disk. That is of an earlier boot.
+	if len(bytes.Trim(data, "\x00")) > 0 {
+		err = json.Unmarshal(data, &f)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read own routes from %s: %w; nothing was touched: move the file away, then remove "+
 			"routes of protocol bgp that nobody keeps by hand", l.path, err)
 	}

@@ -100,10 +100,20 @@ func TestALedgerThatCannotBeReadIsRefused(t *testing.T) {
 	}
 }
 
-// Routes do not outlive a boot of the machine: what stands then is another's.
+// Routes do not outlive a boot of the machine: what stands then is another's. If
+// the machine died, what it had not written yet is missing, and the node starts.
 func TestNotesOfAnEarlierBootCountNoMore(t *testing.T) {
+	for name, data := range map[string]string{
+		"whole":    `{"boot":"earlier","routes":[{"prefix":"192.0.2.1/32","metric":30}]}`,
+		"empty":    "",
+		"of zeros": "\x00\x00\x00\x00",
+	} {
+		t.Run(name, func(t *testing.T) { earlierBoot(t, data) })
+	}
+}
+
+func earlierBoot(t *testing.T, data string) {
 	dir := t.TempDir()
-	data := `{"boot":"earlier","routes":[{"prefix":"192.0.2.1/32","metric":30}]}`
 	if err := os.WriteFile(filepath.Join(dir, "routes.json"), []byte(data), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +29,9 @@ func openNotes(dir string) (*notes, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return n, nil
 	}
-	if err == nil {
+	// A machine that died may have left a name without content, and the settings
+	// went with it.
+	if err == nil && len(bytes.Trim(b, "\x00")) > 0 {
 		err = json.Unmarshal(b, &n.settings)
 	}
 	if err != nil {

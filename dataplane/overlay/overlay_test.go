@@ -151,6 +151,19 @@ func TestRestoreLeavesWhatOthersSet(t *testing.T) {
 	expect(t, "flannel.1", 0)
 }
 
+// A machine that died may have left the file's name alone: the node starts.
+func TestNotesThatNeverCameToTheDiskAreNone(t *testing.T) {
+	for _, content := range []string{"", "\x00\x00"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, notesName), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewLoosener(dir, nil); err != nil {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+}
+
 func TestDamagedNotesAreNotOverwritten(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, notesName), []byte("{"), 0o600); err != nil {
