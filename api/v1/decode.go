@@ -169,6 +169,9 @@ func (w *walk) leaf(t reflect.Type, at *place) error {
 	if err == nil {
 		return nil
 	}
+	if t == reflect.TypeFor[Password]() {
+		return &FieldError{at.String(), "a password is a string; what was sent is not shown"}
+	}
 	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return &FieldError{at.String(), fmt.Sprintf("%s is no %s", short(raw), nameOf(t))}
 	}

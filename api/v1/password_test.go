@@ -52,6 +52,16 @@ func TestPasswordTravels(t *testing.T) {
 	}
 }
 
+// A password without its quotes is refused, and must not be in what is logged then.
+func TestARefusedPasswordIsNotShown(t *testing.T) {
+	for _, sent := range []string{`20031147`, `["20031147"]`, `{"20031147": 1}`} {
+		_, err := DecodeState([]byte(`{"bgp": {"peers": [{}, {"password": ` + sent + `}]}}`))
+		if err == nil || strings.Contains(err.Error(), "20031147") || !strings.HasPrefix(err.Error(), "bgp.peers[1].password: ") {
+			t.Errorf("%s: got %v", sent, err)
+		}
+	}
+}
+
 func TestPasswordIsChecked(t *testing.T) {
 	for _, tt := range []struct {
 		password Password
