@@ -31,7 +31,7 @@ changes nothing. While weir does not run it says so, and judges the machine alon
 
 Exit codes: 0 when nothing fails (warnings included), 1 when something does, 2 when
 the node cannot be looked at.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.server != "" {
 				return usage(errors.New("read --server: doctor looks at the machine that it runs on; run it there"))

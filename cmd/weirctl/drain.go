@@ -29,7 +29,7 @@ end. Connections that stand end with it unless another node knows them.
 Whatever else ends weir (SIGTERM, SIGKILL, a crash) means a restart: packets are
 forwarded meanwhile. What a weir left that will not come back,
 "weir --cleanup" removes.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := o.node()
 			if err != nil {

@@ -36,12 +36,7 @@ func show[T any](o *options, cmd *cobra.Command,
 	read func(context.Context, *client.Client) (T, error),
 	text func(cmd *cobra.Command, v T, wide bool) error,
 ) *cobra.Command {
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if err := cobra.NoArgs(cmd, args); err != nil {
-			return usage(err)
-		}
-		return nil
-	}
+	cmd.Args = noArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := connect()
 		if err != nil {

@@ -92,6 +92,14 @@ func (o *options) check() error {
 	return nil
 }
 
+// noArgs refuses arguments, as wrong usage.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usage(err)
+	}
+	return nil
+}
+
 // node returns a client of weir.
 func (o *options) node() (*client.Client, error) { return o.connect(o.nodeSocket()) }
 

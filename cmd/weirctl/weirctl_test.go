@@ -87,6 +87,8 @@ func TestExitCodes(t *testing.T) {
 		{"no object", "get", exitUsage, `get "": unknown object; use one of`},
 		{"unknown command", "put", exitUsage, `unknown command "put"`},
 		{"an argument too many", "get lb extra", exitUsage, "extra"},
+		{"an argument too many for the doctor, whose 1 is a finding", "doctor extra", exitUsage, "extra"},
+		{"an argument too many for a drain", "drain extra", exitUsage, "extra"},
 		{"two places", "get lb --socket s --server https://x:1", exitUsage, "give --socket or --server, not both"},
 	}
 	for _, r := range rows {
