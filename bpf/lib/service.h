@@ -64,17 +64,23 @@ static __always_inline __u32 service_slot(const struct service *service, __u32 p
 	return slot ? *slot : 0;
 }
 
-/* The backend that a client keeps, or keeps from now on. */
+/* The backend that a client keeps, or keeps from now on. Another CPU may have seen the
+ * client in the second that this one does not know of yet. What is found may become
+ * another client's at any moment, of another service even: its backend is read once.
+ */
 static __always_inline __u32 service_kept(const struct service *service, __be32 client)
 {
 	struct affinity_key key = {.service = service->id, .client = client};
 	struct affinity fresh = {.last = bpf_ktime_get_coarse_ns() / NSEC_PER_SEC};
 	struct affinity *kept = bpf_map_lookup_elem(&affinity, &key);
 
-	if (kept && fresh.last - kept->last < service->affinity &&
-	    service_has(service, kept->backend)) {
-		kept->last = fresh.last;
-		return kept->backend;
+	if (kept && (__s32)(fresh.last - kept->last) < (__s32)service->affinity) {
+		__u32 backend = kept->backend;
+
+		if (service_has(service, backend)) {
+			kept->last = fresh.last;
+			return backend;
+		}
 	}
 	fresh.backend = service_slot(service, service_by_client(service, client));
 	bpf_map_update_elem(&affinity, &key, &fresh, BPF_ANY);

@@ -164,6 +164,15 @@ func TestClientsAreForgotten(t *testing.T) {
 		if keeps(3600) {
 			t.Error("kept when its time was over")
 		}
+		// By a CPU whose clock is a tick ahead, in the next second.
+		ahead := a
+		ahead.Last += 5
+		if err := w.maps[bpf.MapAffinity].Put(&key, &ahead); err != nil {
+			t.Fatal(err)
+		}
+		if w.chosen(t, hook, "far", 3000) == own {
+			t.Error("forgotten when another CPU had just seen it")
+		}
 	})
 }
 
