@@ -99,15 +99,16 @@ release_services() {
 # keep_off_at_boot disables the daemons that this installation brought, for systemd and for init scripts. Those that were
 # there before are their owner's business.
 keep_off_at_boot() {
-	local package daemon
+	local package daemon unit
 	for package in "${!host_daemons[@]}"; do
 		daemon=${host_daemons[$package]}
 		[[ $brought == *" $package "* && -e /lib/systemd/system/$daemon.service ]] || continue
 		say "keeping the host's own $daemon off at boot: weir runs it in namespaces only"
 		update-rc.d "$daemon" disable >/dev/null 2>&1 || true
-		if command -v systemctl >/dev/null; then
-			systemctl disable --quiet "$daemon.service" >/dev/null 2>&1 || true
-		fi
+		command -v systemctl >/dev/null || continue
+		for unit in "$daemon.service" "$daemon.socket"; do # a socket would start its service at the first call
+			[[ ! -e /lib/systemd/system/$unit ]] || systemctl disable --quiet "$unit" >/dev/null 2>&1 || true
+		done
 	done
 }
 

@@ -16,7 +16,7 @@ docker_start() {
 	mkdir -p "$run" "$data"
 	ip netns add "weir-docker-$1"
 	ip -n "weir-docker-$1" link set lo up
-	allow_watches
+	allow_watches "$run"
 	# Sixteen nodes' worth of addresses is plenty, and none that the machine's own network is likely to have: the daemon
 	# does not see that network. nsenter keeps the mounts, which ip netns exec would hide, cgroups among them.
 	setsid nsenter --net="/run/netns/weir-docker-$1" dockerd --host "unix://$run/sock" --pidfile "$run/pid" \
@@ -46,6 +46,7 @@ docker_stop() {
 	fi
 	unmount_below "$run"
 	unmount_below "$data"
+	return_watches "$run"
 	rm -rf "$run" "$data"
 	! docker_runs "$1" || ip netns delete "weir-docker-$1"
 	unset DOCKER_HOST
@@ -57,11 +58,27 @@ unmount_below() {
 	awk -v below="$1/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount --lazy
 }
 
-# allow_watches raises a limit of the kernel that every node's systemd, kubelet and containerd draw on, if it is lower
-# than four nodes beside other work need. A limit takes nothing, so it stays raised.
+readonly watches=/proc/sys/fs/inotify/max_user_instances
+
+# allow_watches FOLDER raises a limit of the kernel that every node's systemd, kubelet and containerd draw on, if it is
+# lower than four nodes beside other work need, and notes in the daemon's folder what it was.
 allow_watches() {
-	local file=/proc/sys/fs/inotify/max_user_instances wanted=1024
-	[[ $(<"$file") -lt $wanted ]] || return 0
-	say "raising fs.inotify.max_user_instances from $(<"$file") to $wanted"
-	echo "$wanted" >"$file"
+	local wanted=1024
+	[[ $(<"$watches") -lt $wanted ]] || return 0
+	say "raising fs.inotify.max_user_instances from $(<"$watches") to $wanted while the cluster stands"
+	cp "$watches" "$1/watches"
+	echo "$wanted" >"$watches"
+}
+
+# return_watches FOLDER gives the limit back, or to another copy's daemon the note of what it was.
+return_watches() {
+	local other
+	[[ -e $1/watches ]] || return 0
+	for other in /run/weir-docker-*; do
+		if [[ $other != "$1" ]]; then
+			mv "$1/watches" "$other/"
+			return
+		fi
+	done
+	cat "$1/watches" >"$watches"
 }

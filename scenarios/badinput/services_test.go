@@ -69,9 +69,9 @@ var wrongs = []wrong{
 		condition: v1.ConditionAccepted, reason: "InvalidPort", message: "spec.ports[1].port: 70000",
 	},
 	{
-		what:      "source ranges, which must not be ignored",
-		service:   cluster.Service{Port: 9000, Extra: []string{"loadBalancerSourceRanges: [192.0.2.0/28]"}},
-		condition: v1.ConditionAccepted, reason: "NotServed", message: "spec.loadBalancerSourceRanges",
+		what:      "source ranges that cannot be read, which must not be open to all",
+		service:   cluster.Service{Port: 9000, Extra: []string{"loadBalancerSourceRanges: [192.0.2.0/28, 10.0.0.1]"}},
+		condition: v1.ConditionAccepted, reason: "InvalidSourceRange", message: "spec.loadBalancerSourceRanges",
 	},
 }
 
