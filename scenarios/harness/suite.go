@@ -23,7 +23,10 @@ const suiteTimeout = 10 * time.Minute
 const program = "weir"
 
 // Run runs the package's specs, with the report for those that fail.
-func Run(t *testing.T, description string) {
+func Run(t *testing.T, description string) { RunWithin(t, description, suiteTimeout) }
+
+// RunWithin is Run for a suite that needs another time.
+func RunWithin(t *testing.T, description string, limit time.Duration) {
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	format.RegisterCustomFormatter(message)
 	ginkgo.BeforeSuite(func() {
@@ -36,7 +39,7 @@ func Run(t *testing.T, description string) {
 	// The topology still stands in a JustAfterEach, whatever failed.
 	ginkgo.JustAfterEach(reportFailure)
 	suite, reporter := ginkgo.GinkgoConfiguration()
-	suite.Timeout = min(suite.Timeout, suiteTimeout)
+	suite.Timeout = min(suite.Timeout, limit)
 	var err error
 	if suiteLeaks.leakCheck, err = beginLeakCheck(); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -25,9 +24,8 @@ const table = `|  EXTERNAL IP  | PORT  | PROTOCOL | BLOCK | SELECT |  MODE  |# O
 const policy = `(?s)Import policy:.*Export policy:.*Name set-next-hop-self-gpolicy:.*` +
 	`StatementName set-next-hop-self-gstmt:.*Conditions:.*Actions:.*[Nn]ext-?[Hh]op: +self`
 
-var _ = Describe("The article in a cluster", Ordered, ContinueOnFailure, func() {
-	BeforeAll(up, NodeTimeout(8*time.Minute))
-
+// article is what the article types, and what it shows.
+func article() {
 	exec := func(ctx context.Context, pod string, command ...string) func(context.Context) (string, error) {
 		return kubectl(append([]string{"-n", "kube-system", "exec", pod, "--"}, command...)...)
 	}
@@ -94,4 +92,4 @@ var _ = Describe("The article in a cluster", Ordered, ContinueOnFailure, func() 
 			soon(ctx, request).Should(ContainSubstring(service.pod))
 		})
 	}
-})
+}

@@ -14,7 +14,19 @@ import (
 	"github.com/weir-lb/weir/scenarios/kind/lab"
 )
 
-func TestKind(t *testing.T) { harness.Run(t, "weir in a Kubernetes cluster") }
+// suiteTimeout is for the cluster, two minutes without an API server and 10 000 connections twice.
+const suiteTimeout = 25 * time.Minute
+
+func TestKind(t *testing.T) { harness.RunWithin(t, "weir in a Kubernetes cluster", suiteTimeout) }
+
+// One cluster after another story: making it takes longer than any of them.
+var _ = Describe("In a Kubernetes cluster", Ordered, ContinueOnFailure, func() {
+	BeforeAll(up, NodeTimeout(8*time.Minute))
+
+	Context("the article", article)
+	Context("a service in its days", life)
+	Context("weir removed", uninstall)
+})
 
 // root is the repository's folder, as seen from the suite's.
 const root = "../.."
@@ -37,10 +49,17 @@ func up(ctx SpecContext) {
 	Expect(cluster.Install(ctx, root)).To(Succeed())
 }
 
-// soon expects that a command comes to print what it should.
-func soon(ctx context.Context, what func(context.Context) (string, error)) AsyncAssertion {
+// soon expects that something comes true: a command that prints what it should, for one.
+func soon(ctx context.Context, what any) AsyncAssertion {
 	GinkgoHelper()
 	return Eventually(ctx, what).WithTimeout(patience).WithPolling(time.Second)
+}
+
+// apply applies a file to the cluster.
+func apply(ctx context.Context, file string) {
+	GinkgoHelper()
+	_, err := cluster.Apply(ctx, file)
+	Expect(err).NotTo(HaveOccurred())
 }
 
 // kubectl is a command of the article.

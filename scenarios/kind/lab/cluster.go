@@ -157,9 +157,9 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 	return c.Masters[0].Run(ctx, c.kubectl(args)...)
 }
 
-// apply hands objects to the API server and returns what kubectl said of each.
-func (c *Cluster) apply(ctx context.Context, yaml string) (string, error) {
-	return c.Masters[0].feed(ctx, yaml, c.kubectl([]string{"apply", "-f", "-"})...)
+// feed hands objects to a command of kubectl that reads a file, and returns what it said of each.
+func (c *Cluster) feed(ctx context.Context, yaml string, args ...string) (string, error) {
+	return c.Masters[0].feed(ctx, yaml, c.kubectl(append(args, "-f", "-"))...)
 }
 
 func (c *Cluster) kubectl(args []string) []string {

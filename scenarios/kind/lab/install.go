@@ -18,15 +18,33 @@ const articlePeer = "--extBGPPeers=192.168.80.1:65101"
 // Apply applies a manifest of deploy/article with the two changes that this cluster needs: the client's address, and
 // images that are there already because no registry has them. It returns what kubectl said.
 func (c *Cluster) Apply(ctx context.Context, file string) (string, error) {
+	page, err := c.read(file)
+	if err != nil {
+		return "", err
+	}
+	return c.feed(ctx, page, "apply")
+}
+
+// Remove deletes what a manifest has made, and waits until it is gone.
+func (c *Cluster) Remove(ctx context.Context, file string) error {
+	page, err := c.read(file)
+	if err != nil {
+		return err
+	}
+	_, err = c.feed(ctx, page, "delete", "--ignore-not-found", "--timeout=2m")
+	return err
+}
+
+// read reads a manifest and makes the changes.
+func (c *Cluster) read(file string) (string, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
-	page := strings.NewReplacer(
+	return strings.NewReplacer(
 		articlePeer, fmt.Sprintf("--extBGPPeers=%s:%d", c.Client.Address, ClientASN),
 		"imagePullPolicy: Always", "imagePullPolicy: Never",
-	).Replace(string(b))
-	return c.apply(ctx, page)
+	).Replace(string(b)), nil
 }
 
 // Certify gives the cluster the Secret weir-tls, by which kube-weir and the nodes know each other: one certificate for
@@ -61,6 +79,6 @@ func (c *Cluster) Certify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.apply(ctx, string(secret))
+	_, err = c.feed(ctx, string(secret), "apply")
 	return err
 }

@@ -1,0 +1,216 @@
+package kind
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/scenarios/kind/lab"
+)
+
+// away is how long the API server is gone, quiet how long a spec looks for a
+// change that must not come.
+const (
+	away  = 2 * time.Minute
+	quiet = 5 * time.Second
+)
+
+// life is what happens to a cluster in its days: pods are replaced, nodes are
+// emptied, Kubernetes itself is away. Nobody outside notices.
+func life() {
+	var web string // the service's address and port
+
+	BeforeAll(func(ctx SpecContext) {
+		apply(ctx, "testdata/web.yml")
+		wait(ctx, "rollout", "status", "deployment/web", "--timeout=2m")
+		soon(ctx, kubectl("get", "svc", "web", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")).Should(HavePrefix("123.123.123."))
+		address, err := cluster.Kubectl(ctx, "get", "svc", "web", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
+		Expect(err).NotTo(HaveOccurred())
+		web = address + ":55010"
+		soon(ctx, on(cluster.Client, "weir-topo", "request", "http", web, "--count", "20")).Should(ContainSubstring("web-"))
+	})
+
+	for _, policy := range []string{"Cluster", "Local"} {
+		Context("with externalTrafficPolicy "+policy, func() {
+			It("has the nodes as endpoints that may answer", func(ctx SpecContext) {
+				wait(ctx, "patch", "svc", "web", "-p", `{"spec":{"externalTrafficPolicy":"`+policy+`"}}`)
+				for _, m := range cluster.Masters {
+					soon(ctx, endpoints(m, "web")).Should(ConsistOf(mayAnswer(ctx, policy)))
+				}
+			})
+
+			It("fails no connection in 10000 while the pods behind it are replaced", func(ctx SpecContext) {
+				before := podsOf(ctx, "what=web")
+				end := beginLoad(ctx, web, 10000)
+				wait(ctx, "rollout", "restart", "deployment/web")
+				wait(ctx, "rollout", "status", "deployment/web", "--timeout=4m")
+				soon(ctx, func(ctx context.Context) []string { return podsOf(ctx, "what=web") }).Should(
+					And(HaveLen(3), Not(ContainElement(BeElementOf(before)))))
+				AddReportEntry("connections", end())
+			}, NodeTimeout(6*time.Minute))
+		})
+	}
+
+	It("loses nothing when a worker is drained", func(ctx SpecContext) {
+		worker := cluster.Workers[0].Name
+		end := beginLoad(ctx, web, 1000)
+		wait(ctx, "drain", worker, "--ignore-daemonsets", "--force", "--timeout=2m", "--pod-selector=what=web")
+		soon(ctx, kubectl("get", "pods", "-l", "what=web", "-o", "wide")).ShouldNot(ContainSubstring(" " + worker + " "))
+		wait(ctx, "rollout", "status", "deployment/web", "--timeout=2m")
+		end()
+		wait(ctx, "uncordon", worker)
+	}, NodeTimeout(5*time.Minute))
+
+	It("loses nothing, and moves no route, when the pod of the active master is replaced", func(ctx SpecContext) {
+		route := routes(ctx)
+		active := activeMaster(ctx)
+		old := pod(ctx, "loxilb-app", active)
+		end := beginLoad(ctx, web, 1000)
+		wait(ctx, "-n", "kube-system", "delete", "pod", old, "--timeout=1m")
+		soon(ctx, func(ctx context.Context) []string { return podsOn(ctx, "loxilb-app", active) }).Should(
+			And(HaveLen(1), Not(ContainElement(old))))
+		wait(ctx, "-n", "kube-system", "rollout", "status", "daemonset/loxilb-lb", "--timeout=2m")
+		Consistently(ctx, routes).WithTimeout(quiet).WithPolling(time.Second).Should(Equal(route))
+		end()
+	}, NodeTimeout(5*time.Minute))
+
+	It("goes on without its controller, and follows when there is one again", func(ctx SpecContext) {
+		route := routes(ctx)
+		end := beginLoad(ctx, web, 1000)
+		wait(ctx, "-n", "kube-system", "delete", "pod", "-l", "app=kube-loxilb-app", "--force", "--grace-period=0")
+		wait(ctx, "-n", "kube-system", "rollout", "status", "deployment/kube-loxilb", "--timeout=2m")
+		Consistently(ctx, routes).WithTimeout(quiet).WithPolling(time.Second).Should(Equal(route))
+		end()
+		wait(ctx, "scale", "deployment/web", "--replicas=1")
+		for _, m := range cluster.Masters {
+			soon(ctx, endpoints(m, "web")).Should(HaveLen(1))
+		}
+		wait(ctx, "scale", "deployment/web", "--replicas=3")
+		wait(ctx, "rollout", "status", "deployment/web", "--timeout=2m")
+	}, NodeTimeout(5*time.Minute))
+
+	It("goes on while the API server is away for two minutes", func(ctx SpecContext) {
+		const manifest, aside = "/etc/kubernetes/manifests/kube-apiserver.yaml", "/etc/kubernetes/kube-apiserver.yaml"
+		master, route := cluster.Masters[0], routes(ctx)
+		end := beginLoad(ctx, web, 1000)
+		_, err := master.Run(ctx, "mv", manifest, aside)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(func(ctx SpecContext) { // where the spec failed half-way
+			_, err := master.Run(ctx, "sh", "-c", "test ! -e "+aside+" || mv "+aside+" "+manifest)
+			Expect(err).NotTo(HaveOccurred())
+		})
+		soon(ctx, func(ctx context.Context) error {
+			_, err := cluster.Kubectl(ctx, "get", "--raw", "/readyz", "--request-timeout=2s")
+			return err
+		}).Should(HaveOccurred())
+		Consistently(ctx, routes).WithTimeout(away).WithPolling(2 * time.Second).Should(Equal(route))
+		_, err = master.Run(ctx, "mv", aside, manifest)
+		Expect(err).NotTo(HaveOccurred())
+		soon(ctx, kubectl("get", "--raw", "/readyz", "--request-timeout=2s")).Should(Equal("ok"))
+		Consistently(ctx, routes).WithTimeout(quiet).WithPolling(time.Second).Should(Equal(route))
+		end()
+		wait(ctx, "scale", "deployment/web", "--replicas=1")
+		for _, m := range cluster.Masters {
+			soon(ctx, endpoints(m, "web")).Should(HaveLen(1))
+		}
+	}, NodeTimeout(8*time.Minute))
+}
+
+// wait runs a command of kubectl that must succeed.
+func wait(ctx context.Context, args ...string) {
+	GinkgoHelper()
+	_, err := cluster.Kubectl(ctx, args...)
+	Expect(err).NotTo(HaveOccurred())
+}
+
+// podsOf are the names of the pods with a label that are not about to end.
+func podsOf(ctx context.Context, label string) []string { return pods(ctx, "default", "-l", label) }
+
+// podsOn are the names of the pods of a DaemonSet's label on a node.
+func podsOn(ctx context.Context, app string, node lab.Machine) []string {
+	return pods(ctx, "kube-system", "-l", "app="+app, "--field-selector", "spec.nodeName="+node.Name)
+}
+
+func pods(ctx context.Context, namespace string, selectors ...string) []string {
+	GinkgoHelper()
+	out, err := cluster.Kubectl(ctx, append([]string{"-n", namespace, "get", "pods", "-o",
+		`go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}`}, selectors...)...)
+	Expect(err).NotTo(HaveOccurred())
+	return strings.Fields(out)
+}
+
+// endpoints are the addresses behind a service, as a load balancer node has them.
+func endpoints(m lab.Machine, service string) func(context.Context) ([]netip.Addr, error) {
+	return func(ctx context.Context) ([]netip.Addr, error) {
+		out, err := cluster.Kubectl(ctx, "-n", "kube-system", "exec", pod(ctx, "loxilb-app", m), "--", "weirctl", "get", "lb", "-o", "json")
+		if err != nil {
+			return nil, err
+		}
+		var all []v1.ServiceStatus
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			return nil, err
+		}
+		var of []netip.Addr
+		for _, s := range all {
+			if strings.HasPrefix(s.Name, "default/"+service) && s.Programmed {
+				for _, b := range s.Backends {
+					of = append(of, b.Address)
+				}
+			}
+		}
+		return of, nil
+	}
+}
+
+// mayAnswer are the nodes that a policy allows as endpoints: those with a pod of the service, or all that are not
+// excluded, as kubeadm excludes its control plane.
+func mayAnswer(ctx context.Context, policy string) []netip.Addr {
+	GinkgoHelper()
+	query := []string{"get", "nodes", "-l", "!node.kubernetes.io/exclude-from-external-load-balancers", "-o", "name"}
+	if policy == "Local" {
+		query = []string{"get", "pods", "-l", "what=web", "-o", `jsonpath={range .items[*]}node/{.spec.nodeName}{"\n"}{end}`}
+	}
+	out, err := cluster.Kubectl(ctx, query...)
+	Expect(err).NotTo(HaveOccurred())
+	names := strings.Fields(out)
+	var nodes []netip.Addr
+	for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
+		if slices.Contains(names, "node/"+m.Name) {
+			nodes = append(nodes, m.Address)
+		}
+	}
+	return nodes
+}
+
+// routes is how the client and the workers reach the services.
+func routes(ctx context.Context) map[string]string {
+	GinkgoHelper()
+	to := map[string]string{}
+	for _, m := range append([]lab.Machine{cluster.Client}, cluster.Workers...) {
+		out, err := m.Run(ctx, "ip", "route", "show", "root", "123.123.123.0/24")
+		Expect(err).NotTo(HaveOccurred())
+		to[m.Name] = out
+	}
+	return to
+}
+
+// activeMaster is the master that the client's route leads to.
+func activeMaster(ctx context.Context) lab.Machine {
+	GinkgoHelper()
+	out, err := cluster.Client.Run(ctx, "ip", "route", "get", "123.123.123.1")
+	Expect(err).NotTo(HaveOccurred())
+	for _, m := range cluster.Masters {
+		if strings.Contains(out, " via "+m.Address.String()+" ") {
+			return m
+		}
+	}
+	Fail("the client's route leads to no master: " + out)
+	return lab.Machine{}
+}

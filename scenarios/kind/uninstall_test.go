@@ -1,0 +1,47 @@
+package kind
+
+import (
+	"path/filepath"
+	"slices"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/weir-lb/weir/scenarios/kind/lab"
+)
+
+// uninstall takes weir out of the cluster again. It comes last.
+func uninstall() {
+	deploy := func(folder string) string { return filepath.Join(root, "deploy", folder) }
+
+	It("lets the services go, and takes their addresses back", func(ctx SpecContext) {
+		wait(ctx, "delete", "svc", "nginx-lb1", "udp-lb1", "sctp-lb1", "web", "--timeout=1m")
+		for _, m := range append([]lab.Machine{cluster.Client}, cluster.Workers...) {
+			soon(ctx, on(m, "ip", "route", "show", "root", "123.123.123.0/24")).Should(BeEmpty())
+		}
+	})
+
+	It("leaves nothing on any node", func(ctx SpecContext) {
+		files := lab.Manifests()
+		slices.Reverse(files)
+		for _, file := range files {
+			Expect(cluster.Remove(ctx, filepath.Join(deploy("article"), file))).To(Succeed())
+		}
+		cleaner := filepath.Join(deploy("cleanup"), "weir-cleanup.yml")
+		apply(ctx, cleaner)
+		wait(ctx, "-n", "kube-system", "rollout", "status", "daemonset/weir-cleanup", "--timeout=2m")
+		Expect(cluster.Remove(ctx, cleaner)).To(Succeed())
+		for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
+			for _, look := range []string{
+				"find /sys/fs/bpf -mindepth 1 -name 'weir*'",
+				"ls /var/lib/weir /run/weir 2>/dev/null || true",
+				"ip route show table all proto bgp",
+				"ip route show table all proto 119",
+				"for d in /sys/class/net/*; do tc filter show dev ${d##*/} ingress; tc filter show dev ${d##*/} egress; done | grep weir || true",
+				"ip -details link | grep -i 'prog/xdp' || true",
+			} {
+				soon(ctx, on(m, "sh", "-c", look)).Should(BeEmpty(), look)
+			}
+		}
+	})
+}
