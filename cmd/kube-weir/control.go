@@ -50,7 +50,7 @@ func (p *program) fromCluster(ctx context.Context, cluster *k8s.Cluster) error {
 		if err != nil {
 			return err
 		}
-		source := cluster.NewSource(k8s.SourceOptions{Expect: mem.Counts()})
+		source := cluster.NewSource(k8s.SourceOptions{Expect: mem.Counts(), LBs: mem.Memory().LBs})
 		mem.Count(source.Counts)
 		pusher := p.pusher(mem.Epoch())
 		writer := cluster.NewWriter(k8s.WriterOptions{Mark: pusher.Mark, Behind: pusher.Behind})

@@ -18,6 +18,14 @@ var (
 	peerServices = []string{"loxilb-peer-service", "weir-peer"}
 )
 
+// LBServices are the names of the Services whose endpoints are load balancer nodes.
+func LBServices() []string { return slices.Clone(lbServices) }
+
+// IsInstanceService says whether the endpoints of a Service of that name are nodes that run weir.
+func IsInstanceService(name string) bool {
+	return slices.Contains(lbServices, name) || slices.Contains(peerServices, name)
+}
+
 // DefaultAPIPort is where weir listens where the Service's ports do not say.
 const DefaultAPIPort = 11111
 

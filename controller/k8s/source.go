@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +22,8 @@ type SourceOptions struct {
 	// Expect is how many objects of each kind the last leader saw, zero for
 	// not known (Memory.Counts).
 	Expect Counts
+	// LBs are the load balancer nodes that the last leader knew.
+	LBs []netip.Addr
 	// Settle is how long the cluster must rest before it is read, Patience the
 	// longest that one which never rests is waited for: a rollout is many
 	// events. Optional; zero means 20 ms and 200 ms.
@@ -38,6 +41,7 @@ type Source struct {
 	cluster *Cluster
 	opts    SourceOptions
 	mirror  *mirror
+	steady  *steady
 	change  chan struct{}
 }
 
@@ -50,7 +54,7 @@ func (c *Cluster) NewSource(o SourceOptions) *Source {
 	o.Patience = cmp.Or(o.Patience, 200*time.Millisecond)
 	o.Doubt = cmp.Or(o.Doubt, time.Minute)
 	o.Confirm = cmp.Or(o.Confirm, time.Second)
-	return &Source{cluster: c, opts: o, mirror: newMirror(), change: make(chan struct{}, 1)}
+	return &Source{cluster: c, opts: o, mirror: newMirror(), steady: newSteady(), change: make(chan struct{}, 1)}
 }
 
 // String names the cluster.
@@ -80,6 +84,7 @@ func (s *Source) Run(ctx context.Context, updates chan<- controller.Update) erro
 	if !cache.WaitForCacheSync(ctx.Done(), told...) || !s.awaitExpected(ctx) {
 		return nil
 	}
+	s.steady.remember(s.opts.LBs, list[*corev1.Node](s.mirror, nodes), time.Now())
 	confirmed := make(chan struct{})
 	go func() { defer close(confirmed); s.confirmAll(ctx) }()
 	s.follow(ctx, updates)
@@ -121,11 +126,16 @@ func (s *Source) changed() {
 func (s *Source) follow(ctx context.Context, updates chan<- controller.Update) {
 	settle := time.NewTimer(0)
 	defer settle.Stop()
+	again := time.NewTimer(0) // when an instance that is away is so for good
+	again.Stop()
+	defer again.Stop()
 	since := time.Now() // of the first change that was not sent yet
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-again.C:
+			s.changed()
 		case <-s.change:
 			if since.IsZero() {
 				since = time.Now()
@@ -133,8 +143,12 @@ func (s *Source) follow(ctx context.Context, updates chan<- controller.Update) {
 			settle.Reset(min(s.opts.Settle, max(0, s.opts.Patience-time.Since(since))))
 		case <-settle.C:
 			since = time.Time{}
+			u, left := s.update(time.Now())
+			if left > 0 {
+				again.Reset(left)
+			}
 			select {
-			case updates <- s.update():
+			case updates <- u:
 			case <-ctx.Done():
 				return
 			}
@@ -142,9 +156,10 @@ func (s *Source) follow(ctx context.Context, updates chan<- controller.Update) {
 	}
 }
 
-// update reads the mirror. Objects that are doubted are still there.
-func (s *Source) update() controller.Update {
-	u := controller.Update{Snapshot: controller.Snapshot{
+// update reads the mirror. Objects that are doubted are still there. Where again is not zero, the next one is due then
+// though nothing changes.
+func (s *Source) update(now time.Time) (u controller.Update, again time.Duration) {
+	u = controller.Update{Snapshot: controller.Snapshot{
 		Services: list[*corev1.Service](s.mirror, services),
 		Slices:   list[*discoveryv1.EndpointSlice](s.mirror, endpointSlices),
 		Nodes:    list[*corev1.Node](s.mirror, nodes),
@@ -155,7 +170,7 @@ func (s *Source) update() controller.Update {
 				"the apiserver no longer lists %d %s that nobody was seen to delete; they are served until it says of each that it is gone", n, k)})
 		}
 	}
-	return u
+	return u, s.steady.hold(&u.Snapshot, now)
 }
 
 // trim drops what no decision reads: most of an object's memory.

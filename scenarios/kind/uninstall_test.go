@@ -33,14 +33,15 @@ func uninstall() {
 		Expect(cluster.Remove(ctx, cleaner)).To(Succeed())
 		for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
 			for _, look := range []string{
-				"find /sys/fs/bpf -mindepth 1 -name 'weir*'",
-				"ls /var/lib/weir /run/weir 2>/dev/null || true",
+				"ls -d /sys/fs/bpf/weir /var/lib/weir /run/weir 2>/dev/null || true",
 				"ip route show table all proto bgp",
 				"ip route show table all proto 119",
 				"for d in /sys/class/net/*; do tc filter show dev ${d##*/} ingress; tc filter show dev ${d##*/} egress; done | grep weir || true",
 				"ip -details link | grep -i 'prog/xdp' || true",
 			} {
-				soon(ctx, on(m, "sh", "-c", look)).Should(BeEmpty(), look)
+				left, err := m.Run(ctx, "sh", "-c", look)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(left).To(BeEmpty(), "%s: %s", m.Name, look)
 			}
 		}
 	})

@@ -1,0 +1,101 @@
+package k8s
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weir-lb/weir/bgp"
+	"github.com/weir-lb/weir/controller"
+	"github.com/weir-lb/weir/controller/decide"
+)
+
+// restartTime is how long a node that ran weir counts as one that does while its
+// pod is away, or not ready. A pod that is replaced is a restart, in which peers
+// keep the node's routes and the kernel its dataplane: would the node lose its
+// rank and its neighbours, connections moved twice for nothing. Past it the peers
+// have dropped the routes.
+const restartTime = bgp.RestartTime
+
+// steady remembers where weir ran. It is not safe for concurrent use.
+type steady struct {
+	seen map[instance]sighting
+}
+
+// instance is an endpoint of one of the Services that name weir's pods.
+type instance struct{ service, address string }
+
+type sighting struct {
+	last     time.Time
+	endpoint discoveryv1.Endpoint
+	ports    []discoveryv1.EndpointPort
+}
+
+func newSteady() *steady { return &steady{seen: map[instance]sighting{}} }
+
+// remember takes the load balancer nodes that the last leader knew as seen now, if they still are nodes of the cluster.
+func (s *steady) remember(lbs []netip.Addr, nodes []*corev1.Node, now time.Time) {
+	for _, n := range nodes {
+		for _, a := range n.Status.Addresses {
+			address, err := netip.ParseAddr(a.Address)
+			if a.Type != corev1.NodeInternalIP || err != nil || !slices.Contains(lbs, address) {
+				continue
+			}
+			s.seen[instance{decide.LBServices()[0], a.Address}] = sighting{last: now, endpoint: discoveryv1.Endpoint{
+				Addresses: []string{a.Address}, NodeName: &n.Name,
+			}}
+		}
+	}
+}
+
+// hold adds to a snapshot, as ready, the instances that were so within restartTime and are not now, where their Node is
+// still there. again is how long until one of them has been away too long, zero if none is held.
+func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Duration) {
+	present := map[instance]bool{}
+	for _, slice := range snap.Slices {
+		service := slice.Labels[discoveryv1.LabelServiceName]
+		if !decide.IsInstanceService(service) {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			if len(e.Addresses) > 0 && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
+				key := instance{service, e.Addresses[0]}
+				s.seen[key], present[key] = sighting{now, e, slice.Ports}, true
+			}
+		}
+	}
+	// A Service's pods have one address family, and weir's IPv4.
+	for key, sight := range s.seen {
+		if present[key] {
+			continue
+		}
+		left := restartTime - now.Sub(sight.last)
+		if left <= 0 || !hasNode(snap.Nodes, sight.endpoint.NodeName) {
+			delete(s.seen, key)
+			continue
+		}
+		snap.Slices = append(snap.Slices, &discoveryv1.EndpointSlice{
+			ObjectMeta:  metav1.ObjectMeta{Labels: map[string]string{discoveryv1.LabelServiceName: key.service}},
+			AddressType: discoveryv1.AddressTypeIPv4,
+			Endpoints:   []discoveryv1.Endpoint{asReady(sight.endpoint)},
+			Ports:       sight.ports,
+		})
+		if again == 0 || left < again {
+			again = left
+		}
+	}
+	return again
+}
+
+func asReady(e discoveryv1.Endpoint) discoveryv1.Endpoint {
+	e.Conditions = discoveryv1.EndpointConditions{}
+	return e
+}
+
+func hasNode(nodes []*corev1.Node, name *string) bool {
+	return name != nil && slices.ContainsFunc(nodes, func(n *corev1.Node) bool { return n.Name == *name })
+}
