@@ -212,6 +212,20 @@ static __always_inline bool halfopen_is_acknowledged(const struct packet *packet
 	       copy->flags & FLOW_ANSWERED;
 }
 
+/* Whether a first packet that came again makes a new decision: the flow was refused, or
+ * its backend has left the service and has not answered. What such a backend would be
+ * asked again in vain, as the node behind it may drop what its last pod has left.
+ */
+static __always_inline bool halfopen_is_given_up(const struct flow *copy)
+{
+	const struct backend *backend;
+
+	if (copy->state != FLOW_HALF_OPEN || copy->flags & FLOW_ANSWERED)
+		return copy->state == FLOW_CLOSING;
+	backend = bpf_map_lookup_elem(&backends, &copy->backend);
+	return backend && backend->flags & BACKEND_RETIRED;
+}
+
 static __always_inline enum halfopen halfopen_client(const struct packet *packet,
 						     struct flow *entry, const struct flow *copy,
 						     enum counter *verdict)
@@ -219,10 +233,9 @@ static __always_inline enum halfopen halfopen_client(const struct packet *packet
 	const struct flow_key *key = &packet->key;
 	struct flow_key pair_key;
 
-	if (packet->signals & SIGNAL_FIRST && copy->state == FLOW_CLOSING) {
-		/* Refused before and tried again: a new decision. */
+	if (packet->signals & SIGNAL_FIRST && halfopen_is_given_up(copy)) {
 		*verdict = DROP_CONTENDED;
-		if (!flow_claim(entry, FLOW_CLOSING))
+		if (!flow_claim(entry, copy->state))
 			return HALFOPEN_DROP;
 		flow_pair_key(copy, key->proto, &pair_key);
 		flow_retire_reply(&flows_new, &pair_key, key);

@@ -101,29 +101,11 @@ func TestClientsKeepTheirBackendOverChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := w.chosen(t, hook, "far", 1000)
-		service := w.keepingService(t)
-		// Of the three only those that are not its own have slots.
-		for position := range service.SlotCount {
-			var id uint32
-			at := service.SlotOffset + position
-			if err := w.maps[bpf.MapSlots].Lookup(at, &id); err != nil {
-				t.Fatal(err)
-			}
-			if w.backendAt(t, id) == before {
-				other := service.SlotOffset + (position+1)%service.SlotCount
-				if err := w.maps[bpf.MapSlots].Put(at, other); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		w.leaveSlots(t, before)
 		if got := w.chosen(t, hook, "far", 2000); got != before {
 			t.Fatalf("other slots: the client went from %s to %s", before, got)
 		}
-		for id := service.SlotOffset; id < service.SlotOffset+service.SlotCount; id++ { // as program numbers them
-			if w.backendAt(t, id) == before {
-				w.retire(t, id)
-			}
-		}
+		w.retire(t, before)
 		after := w.chosen(t, hook, "far", 3000, 4000)
 		if after == before {
 			t.Fatalf("%s is retired, and the client keeps it", before)
@@ -194,15 +176,67 @@ func (w *world) backendAt(t *testing.T, id uint32) string {
 	return bpf.AddrFrom(b.Addr).String()
 }
 
-// retire marks a backend as one that has left the slots.
-func (w *world) retire(t *testing.T, id uint32) {
+// leaveSlots gives the slots of a backend of the service to another.
+func (w *world) leaveSlots(t *testing.T, backend string) {
 	t.Helper()
-	var b bpf.Backend
-	if err := w.maps[bpf.MapBackends].Lookup(id, &b); err != nil {
-		t.Fatal(err)
+	service := w.keepingService(t)
+	for position := range service.SlotCount {
+		var id uint32
+		at := service.SlotOffset + position
+		if err := w.maps[bpf.MapSlots].Lookup(at, &id); err != nil {
+			t.Fatal(err)
+		}
+		if w.backendAt(t, id) == backend {
+			other := service.SlotOffset + (position+1)%service.SlotCount
+			if err := w.maps[bpf.MapSlots].Put(at, other); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	b.Flags |= bpf.BackendRetired
-	if err := w.maps[bpf.MapBackends].Put(id, &b); err != nil {
-		t.Fatal(err)
+}
+
+// retire marks a backend of the service as one that has left its slots.
+func (w *world) retire(t *testing.T, backend string) {
+	t.Helper()
+	service := w.keepingService(t)
+	for id := service.SlotOffset; id < service.SlotOffset+service.SlotCount; id++ { // as program numbers them
+		var b bpf.Backend
+		if err := w.maps[bpf.MapBackends].Lookup(id, &b); err != nil {
+			t.Fatal(err)
+		}
+		if bpf.AddrFrom(b.Addr).String() != backend {
+			continue
+		}
+		b.Flags |= bpf.BackendRetired
+		if err := w.maps[bpf.MapBackends].Put(id, &b); err != nil {
+			t.Fatal(err)
+		}
 	}
+}
+
+// TestSYNSentAgainLeavesARetiredBackend: a handshake that the backend has not
+// answered when it leaves the service does not hang on it, and one that it has
+// goes on.
+func TestSYNSentAgainLeavesARetiredBackend(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		if err := w.program(keepingState("b1:1", "b2:1", "b3:1"), nil); err != nil {
+			t.Fatal(err)
+		}
+		before := w.chosen(t, hook, "far", 1000, 1000, 2000)
+		answer := tcpPacket(before+":1", "vip:2000", syn|ack)
+		if w.send(t, hook, "server0", answer) == nil {
+			t.Fatal("the answer was not sent")
+		}
+		w.retire(t, before)
+		w.leaveSlots(t, before)
+		if after := w.chosen(t, hook, "far", 1000, 1000); after == before {
+			t.Errorf("a SYN that was sent again went to %s, which has left", before)
+		}
+		if after := w.chosen(t, hook, "far", 2000); after != before {
+			t.Errorf("a connection that %s had answered went to %s", before, after)
+		}
+		if w.send(t, hook, "server0", tcpPacket(before+":1", "vip:1000", syn|ack)) != nil {
+			t.Error("an answer of the backend that was given up came through")
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/bgp"
 	"github.com/weir-lb/weir/cmd/internal/version"
 	"github.com/weir-lb/weir/controller"
 	"github.com/weir-lb/weir/controller/k8s"
@@ -50,7 +51,7 @@ func (p *program) fromCluster(ctx context.Context, cluster *k8s.Cluster) error {
 		if err != nil {
 			return err
 		}
-		source := cluster.NewSource(k8s.SourceOptions{Expect: mem.Counts(), LBs: mem.Memory().LBs})
+		source := cluster.NewSource(k8s.SourceOptions{Expect: mem.Counts(), LBs: mem.Memory().LBs, Absence: bgp.RestartTime})
 		mem.Count(source.Counts)
 		pusher := p.pusher(mem.Epoch())
 		writer := cluster.NewWriter(k8s.WriterOptions{Mark: pusher.Mark, Behind: pusher.Behind})

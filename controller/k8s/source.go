@@ -17,13 +17,16 @@ import (
 	"github.com/weir-lb/weir/controller"
 )
 
-// SourceOptions of a Source. The zero value is right.
+// SourceOptions of a Source. All are optional.
 type SourceOptions struct {
 	// Expect is how many objects of each kind the last leader saw, zero for
 	// not known (Memory.Counts).
 	Expect Counts
 	// LBs are the load balancer nodes that the last leader knew.
 	LBs []netip.Addr
+	// Absence is how long a node that ran weir counts as one that does, while
+	// its pod is away or not ready: as long as its peers keep its routes.
+	Absence time.Duration
 	// Settle is how long the cluster must rest before it is read, Patience the
 	// longest that one which never rests is waited for: a rollout is many
 	// events. Optional; zero means 20 ms and 200 ms.
@@ -54,7 +57,7 @@ func (c *Cluster) NewSource(o SourceOptions) *Source {
 	o.Patience = cmp.Or(o.Patience, 200*time.Millisecond)
 	o.Doubt = cmp.Or(o.Doubt, time.Minute)
 	o.Confirm = cmp.Or(o.Confirm, time.Second)
-	return &Source{cluster: c, opts: o, mirror: newMirror(), steady: newSteady(), change: make(chan struct{}, 1)}
+	return &Source{cluster: c, opts: o, mirror: newMirror(), steady: newSteady(o.Absence), change: make(chan struct{}, 1)}
 }
 
 // String names the cluster.

@@ -9,21 +9,17 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/weir-lb/weir/bgp"
 	"github.com/weir-lb/weir/controller"
 	"github.com/weir-lb/weir/controller/decide"
 )
 
-// restartTime is how long a node that ran weir counts as one that does while its
-// pod is away, or not ready. A pod that is replaced is a restart, in which peers
-// keep the node's routes and the kernel its dataplane: would the node lose its
-// rank and its neighbours, connections moved twice for nothing. Past it the peers
-// have dropped the routes.
-const restartTime = bgp.RestartTime
-
-// steady remembers where weir ran. It is not safe for concurrent use.
+// steady remembers where weir ran. A pod that is replaced is a restart, in which peers
+// keep the node's routes and the kernel its dataplane: would the node lose its rank
+// and its neighbours, connections moved twice for nothing. It is not safe for
+// concurrent use.
 type steady struct {
-	seen map[instance]sighting
+	absence time.Duration
+	seen    map[instance]sighting
 }
 
 // instance is an endpoint of one of the Services that name weir's pods.
@@ -35,7 +31,9 @@ type sighting struct {
 	ports    []discoveryv1.EndpointPort
 }
 
-func newSteady() *steady { return &steady{seen: map[instance]sighting{}} }
+func newSteady(absence time.Duration) *steady {
+	return &steady{absence: absence, seen: map[instance]sighting{}}
+}
 
 // remember takes the load balancer nodes that the last leader knew as seen now, if they still are nodes of the cluster.
 func (s *steady) remember(lbs []netip.Addr, nodes []*corev1.Node, now time.Time) {
@@ -52,7 +50,7 @@ func (s *steady) remember(lbs []netip.Addr, nodes []*corev1.Node, now time.Time)
 	}
 }
 
-// hold adds to a snapshot, as ready, the instances that were so within restartTime and are not now, where their Node is
+// hold adds to a snapshot, as ready, the instances that were so within absence and are not now, where their Node is
 // still there. again is how long until one of them has been away too long, zero if none is held.
 func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Duration) {
 	present := map[instance]bool{}
@@ -73,7 +71,7 @@ func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Dura
 		if present[key] {
 			continue
 		}
-		left := restartTime - now.Sub(sight.last)
+		left := s.absence - now.Sub(sight.last)
 		if left <= 0 || !hasNode(snap.Nodes, sight.endpoint.NodeName) {
 			delete(s.seen, key)
 			continue

@@ -15,6 +15,8 @@ import (
 	"github.com/weir-lb/weir/controller/decide"
 )
 
+const restartTime = 30 * time.Second
+
 // TestReplacedPodIsARestart plays what the apiserver tells while pods come and go, and has the decision say who runs weir:
 // "1" is ready there, "1?" is not.
 func TestReplacedPodIsARestart(t *testing.T) {
@@ -56,7 +58,7 @@ func TestReplacedPodIsARestart(t *testing.T) {
 		}},
 	} {
 		t.Run(row.says, func(t *testing.T) {
-			s, now := newSteady(), time.Unix(1000, 0)
+			s, now := newSteady(restartTime), time.Unix(1000, 0)
 			var last []netip.Addr
 			for _, a := range row.lastLBs {
 				last = append(last, netip.MustParseAddr(a))

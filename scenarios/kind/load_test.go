@@ -27,7 +27,7 @@ func beginLoad(ctx context.Context, target string, least int) (end func() int) {
 	stop, done := make(chan struct{}), make(chan outcome, 1)
 	go func() {
 		var o outcome
-		for o.err == nil && !(stopped(stop) && o.made >= least) {
+		for o.err == nil && (o.made < least || !stopped(stop)) {
 			var said string
 			said, o.err = cluster.Client.Run(ctx, "weir-topo", "request", "http", target,
 				"--count", strconv.Itoa(batch), "--parallel", strconv.Itoa(parallel))
