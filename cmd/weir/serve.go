@@ -54,7 +54,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var faces errgroup.Group
-	if len(listeners) > 0 || !late {
+	if len(listeners) > 0 {
 		faces.Go(func() error {
 			defer cancel()
 			return server.Run(answering, listeners...)

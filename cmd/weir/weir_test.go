@@ -158,6 +158,18 @@ func TestPeerServes(t *testing.T) {
 	}
 }
 
+// Who is asked by nobody works by the state file, until a signal.
+func TestPeerWorksWithoutAPI(t *testing.T) {
+	if err := preflight(true); err != nil {
+		t.Skip(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := serve(ctx, parse(t, "--peer", "--socket=", "--listen=", "--gobgp-api="), quiet); err != nil || ctx.Err() == nil {
+		t.Errorf("it ended by itself: %v", err)
+	}
+}
+
 func TestPeerServesOverMutualTLS(t *testing.T) {
 	// A loopback address of this process alone, so that the port can be fixed.
 	pid := os.Getpid()
