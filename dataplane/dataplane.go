@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"regexp"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type Options struct {
 // safe for concurrent use.
 type Dataplane struct {
 	pins   *pin.Folder // nil without Options.PinDir
+	ns     *os.File    // claimed
 	loaded *loader.Loaded
 	maps   *maps.Maps
 	hooks  *hook.Hooks
@@ -121,6 +123,9 @@ func (d *Dataplane) open(o Options, choice hook.Choice) error {
 		return err
 	}
 	if d.maps, err = maps.New(d.loaded.Maps); err != nil {
+		return err
+	}
+	if d.ns, err = claim(); err != nil {
 		return err
 	}
 	if err := d.adopt(); err != nil {

@@ -84,6 +84,7 @@ func (d *Dataplane) end(hooks func(*hook.Hooks) error, pins func(*pin.Folder) er
 	if d.pins != nil {
 		errs = append(errs, pins(d.pins))
 	}
+	closeIf(d.ns != nil, d.ns)
 	return errors.Join(errs...)
 }
 
@@ -93,7 +94,8 @@ func Prepare(pinDir string) error { return pin.Prepare(pinDir) }
 
 // Clean removes all that a weir has left which does not run any more: programs,
 // maps and their pins, routes to VIPs. Nothing there is success; without a folder
-// of pins there are only routes, and TC filters.
+// of pins there are only routes, and TC filters. One that runs is an error, whatever
+// its folder.
 func Clean(pinDir string) error {
 	there, err := pinDir != "", error(nil)
 	if there {
@@ -102,10 +104,18 @@ func Clean(pinDir string) error {
 	if err != nil {
 		return err
 	}
+	ns, err := claim()
+	if err != nil {
+		return err
+	}
+	return errors.Join(clean(pinDir, there), ns.Close())
+}
+
+func clean(pinDir string, there bool) error {
 	if !there {
 		return errors.Join(uplink.Clean(), hook.Clean(nil))
 	}
-	// The folder first: a weir that runs has it, and keeps its routes.
+	// The folder first: a weir that runs elsewhere may have it, and keeps its routes.
 	pins, err := pin.Take(pinDir)
 	if err != nil {
 		return err

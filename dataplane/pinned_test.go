@@ -74,6 +74,28 @@ func TestARestartAdoptsServicesAndFlows(t *testing.T) {
 	}
 }
 
+// Filters and routes tell nothing of whose pins they belong to: a second weir, or
+// somebody who cleans up with another folder, must not take them for left ones.
+func TestOneDataplaneHasTheNamespace(t *testing.T) {
+	mustNetwork(t)
+	d := mustNew(t, Options{Hook: "tc", MaxFlows: 4096})
+	hooks := hooksOn(t, "eth1")
+	const want = "another weir forwards here"
+	if _, err := New(Options{Hook: "tc", MaxFlows: 4096}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a second one: %v", err)
+	}
+	for _, dir := range []string{"", filepath.Join(t.TempDir(), "bpf")} {
+		if err := Clean(dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("cleaned %q: %v", dir, err)
+		}
+	}
+	if now := hooksOn(t, "eth1"); now != hooks {
+		t.Errorf("the first one has %q, had %q", now, hooks)
+	}
+	must(t, d.Close())
+	must(t, Clean(""))
+}
+
 func TestNothingIsLeftAfterStop(t *testing.T) {
 	mustNetwork(t)
 	dir := pinDir(t)
