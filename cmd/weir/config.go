@@ -20,6 +20,7 @@ type config struct {
 	bgp, peer, egrHooks  bool
 	looseRPFilter        bool
 	cleanup, prepare     bool
+	stay                 bool
 	blacklist, whitelist string
 	hook                 string
 	socket, listen       string
@@ -54,6 +55,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.egrHooks, "egr-hooks", false, "serve also traffic that starts or ends on this node: it and its pods reach service addresses (a route to each, proto 119), and backends on it are used, which get nothing without this flag")
 	f.BoolVar(&c.looseRPFilter, "loose-rp-filter", true, "with --peer or --egr-hooks: set rp_filter of overlay interfaces (flannel.1, ...) from 1 to 2, without which pods behind them stay silent; weirctl drain restores it")
 	f.BoolVar(&c.cleanup, "cleanup", false, "remove what a weir left that does not run any more, then end; a running one is stopped by weirctl drain")
+	f.BoolVar(&c.stay, "stay", false, "with --cleanup: do not end when nothing is left, so that a pod which cleans each node of a cluster stays")
 	f.BoolVar(&c.prepare, "prepare", false, "mount the BPF file system of --pin-dir where none is, then end: for an init container, so that weir itself may not mount")
 	f.StringVar(&c.blacklist, "blacklist", "", "regular expression of the interfaces to leave alone")
 	f.StringVar(&c.whitelist, "whitelist", "", "regular expression of the only interfaces to use")
@@ -94,6 +96,9 @@ func (c *config) complete() error {
 	}
 	if err := c.probes.Check(); err != nil {
 		return fmt.Errorf("read --probe flags: %w", err)
+	}
+	if c.stay && !c.cleanup {
+		return errors.New("read --stay: it is for --cleanup alone")
 	}
 	if c.prepare && c.pinDir == "" {
 		return errors.New("read --prepare: there is nothing to prepare without --pin-dir")

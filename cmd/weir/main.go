@@ -68,7 +68,11 @@ func newCommand(stderr io.Writer) *cobra.Command {
 			log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.level}))
 			switch {
 			case c.cleanup:
-				return cleanup(c, log)
+				err := cleanup(c, log)
+				if err == nil && c.stay {
+					<-ctx.Done()
+				}
+				return err
 			case c.prepare:
 				return dataplane.Prepare(c.pinDir)
 			}

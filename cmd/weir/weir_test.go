@@ -51,6 +51,7 @@ func TestCommandLine(t *testing.T) {
 		{"--max-flows=99", 2, "", "read --max-flows: size flow table: 99 entries are not within 4096 to 16777216; see weir --help"},
 		{"--max-flows=20000000", 2, "", "20000000 entries are not within"},
 		{"--max-flows=5000000000", 2, "", "value out of range; see weir --help"},
+		{"--stay", 2, "", "read --stay: it is for --cleanup alone"},
 		{"--prepare --pin-dir=", 2, "", "there is nothing to prepare without --pin-dir"},
 		{"--tls-cert=x", 2, "", "give --tls-cert, --tls-key and --tls-ca together"},
 	}

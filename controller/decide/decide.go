@@ -36,6 +36,7 @@ func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Mem
 	services := readServices(snap.Services, cfg)
 	held := assign(services, snap.Incomplete, cfg, last)
 	lbs, peers := instances(snap.Slices)
+	standBack(lbs, snap.Nodes)
 	resolve(services, newCluster(snap, lbs))
 	markKept(services, held)
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	v1 "github.com/weir-lb/weir/api/v1"
@@ -38,7 +39,8 @@ type Instance struct {
 	APIPort uint16
 	// Role is v1.NodeLB or v1.NodePeer.
 	Role string
-	// Ready is false while the endpoint says that it is not.
+	// Ready is false while the endpoint says that it is not, or the node is
+	// being drained.
 	Ready bool
 }
 
@@ -94,6 +96,19 @@ func prefer(a, b Instance) Instance {
 		return b
 	}
 	return a
+}
+
+// standBack has nodes that are being drained (kubectl drain, kubectl cordon)
+// count as not ready, so that they rank last: their addresses go to others while
+// they still forward.
+func standBack(lbs []Instance, nodes []*corev1.Node) {
+	drained := map[string]bool{}
+	for _, n := range nodes {
+		drained[n.Name] = n.Spec.Unschedulable
+	}
+	for i := range lbs {
+		lbs[i].Ready = lbs[i].Ready && !drained[lbs[i].Name]
+	}
 }
 
 func readInstance(s *discoveryv1.EndpointSlice, e discoveryv1.Endpoint, role string) (Instance, bool) {

@@ -98,6 +98,36 @@ func TestOneActiveNode(t *testing.T) {
 	}
 }
 
+// TestDrainedNodeStandsBack plays kubectl drain and uncordon of the active master.
+func TestDrainedNodeStandsBack(t *testing.T) {
+	cfg := articleConfig(t)
+	for _, row := range []struct {
+		says    string
+		drained []string
+		active  string
+	}{
+		{"nobody is drained", nil, "master1"},
+		{"the active one is", []string{"master1"}, "master2"},
+		{"the other one is", []string{"master2"}, "master1"},
+		{"both are: somebody has to", []string{"master1", "master2"}, "master1"},
+	} {
+		snap := controller.Snapshot{
+			Services: []*corev1.Service{lb("a", ports("80:30080/TCP"))},
+			Slices:   []*discoveryv1.EndpointSlice{lbSlice("192.168.80.10@master1", "192.168.80.11@master2")},
+		}
+		for _, name := range []string{"master1", "master2"} {
+			n := &corev1.Node{}
+			n.Name, n.Spec.Unschedulable = name, slices.Contains(row.drained, name)
+			snap.Nodes = append(snap.Nodes, n)
+		}
+		for _, n := range Decide(snap, cfg, controller.Memory{}).Nodes {
+			if n.Active != (n.Name == row.active) {
+				t.Errorf("%s: %s active %v, want %s", row.says, n.Name, n.Active, row.active)
+			}
+		}
+	}
+}
+
 // TestRanksSpread holds that without --setRoles addresses are spread, that no
 // rank is given twice, and that only a lost node's addresses move.
 func TestRanksSpread(t *testing.T) {

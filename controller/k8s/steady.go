@@ -26,7 +26,7 @@ type steady struct {
 type instance struct{ service, address string }
 
 type sighting struct {
-	last     time.Time
+	away     time.Time // since when it is not ready, zero while it is
 	endpoint discoveryv1.Endpoint
 	ports    []discoveryv1.EndpointPort
 }
@@ -43,14 +43,14 @@ func (s *steady) remember(lbs []netip.Addr, nodes []*corev1.Node, now time.Time)
 			if a.Type != corev1.NodeInternalIP || err != nil || !slices.Contains(lbs, address) {
 				continue
 			}
-			s.seen[instance{decide.LBServices()[0], a.Address}] = sighting{last: now, endpoint: discoveryv1.Endpoint{
+			s.seen[instance{decide.LBServices()[0], a.Address}] = sighting{away: now, endpoint: discoveryv1.Endpoint{
 				Addresses: []string{a.Address}, NodeName: &n.Name,
 			}}
 		}
 	}
 }
 
-// hold adds to a snapshot, as ready, the instances that were so within absence and are not now, where their Node is
+// hold adds to a snapshot, as ready, the instances that were so and are not, for absence at most, where their Node is
 // still there. again is how long until one of them has been away too long, zero if none is held.
 func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Duration) {
 	present := map[instance]bool{}
@@ -62,7 +62,7 @@ func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Dura
 		for _, e := range slice.Endpoints {
 			if len(e.Addresses) > 0 && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
 				key := instance{service, e.Addresses[0]}
-				s.seen[key], present[key] = sighting{now, e, slice.Ports}, true
+				s.seen[key], present[key] = sighting{endpoint: e, ports: slice.Ports}, true
 			}
 		}
 	}
@@ -71,7 +71,11 @@ func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Dura
 		if present[key] {
 			continue
 		}
-		left := s.absence - now.Sub(sight.last)
+		if sight.away.IsZero() {
+			sight.away = now
+			s.seen[key] = sight
+		}
+		left := s.absence - now.Sub(sight.away)
 		if left <= 0 || !hasNode(snap.Nodes, sight.endpoint.NodeName) {
 			delete(s.seen, key)
 			continue

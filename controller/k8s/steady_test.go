@@ -37,10 +37,12 @@ func TestReplacedPodIsARestart(t *testing.T) {
 			{time.Second, "2", "", "1 2"},
 			{10 * time.Second, "1? 2", "", "1 2"},
 			{time.Second, "1 2", "", "1 2"},
+			{time.Hour, "1? 2", "", "1 2"}, // nothing happened meanwhile
 			{restartTime, "1? 2", "", "1? 2"},
 		}},
 		{"one that does not come back", nil, []moment{
 			{0, "1 2", "", "1 2"},
+			{time.Second, "2", "", "1 2"},
 			{restartTime - time.Second, "2", "", "1 2"},
 			{time.Second, "2", "", "2"},
 		}},

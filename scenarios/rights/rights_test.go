@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -88,7 +89,8 @@ var _ = Describe("Nodes with the rights of deploy/base", Ordered, func() {
 				_, err = n.Run(ctx, "weir", "--prepare", "--pin-dir="+n.Dir()+"/bpf")
 				Expect(err).NotTo(HaveOccurred())
 			}
-			commands[weir] = weir.Spec.Command
+			// As in a cluster, where the mount is /sys/fs/bpf and stays.
+			commands[weir] = strings.Replace(weir.Spec.Command, "/bpf", "/bpf/weir", 1)
 			weir.Spec.Command = within(may, commands[weir])
 			Expect(weir.Start(ctx)).To(Succeed())
 		}
@@ -101,6 +103,26 @@ var _ = Describe("Nodes with the rights of deploy/base", Ordered, func() {
 		Expect(weir.Kill(ctx)).To(Succeed())
 		Expect(weir.Start(ctx)).To(Succeed())
 		Expect(l.Ask(ctx, 3*time.Second, lab.Services...)).To(BeEmpty())
+	})
+
+	It("are cleaned by the pod of deploy/cleanup, which stays", func(ctx SpecContext) {
+		master := l.Node("master2")
+		weir := master.Process("weir")
+		command := weir.Spec.Command
+		Expect(weir.Kill(ctx)).To(Succeed())
+		DeferCleanup(func(ctx context.Context) {
+			Expect(weir.Stop(ctx)).To(Succeed())
+			weir.Spec.Command = command
+			Expect(weir.Start(ctx)).To(Succeed())
+			l.ExpectConverged(ctx, lab.Master1)
+		})
+		weir.Spec.Command = within(given("../cleanup/weir-cleanup.yml"), "weir --cleanup --stay --pin-dir={{.State}}/bpf/weir --state-dir={{.State}}/state")
+		Expect(weir.Launch()).To(Succeed())
+		harness.Soon(ctx, func(context.Context) string { return weir.Tail(1) }).Should(ContainSubstring("nothing of weir is left on this node"))
+		Expect(weir.Running()).To(BeTrue())
+		for _, left := range []string{"bpf/weir", "state"} {
+			Expect(filepath.Join(master.Dir(), left)).NotTo(BeAnExistingFile())
+		}
 	})
 
 	DescribeTable("need every one of them", func(ctx SpecContext, name, capability string, says string) {
