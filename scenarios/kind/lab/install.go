@@ -2,14 +2,9 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
-
-	"github.com/weir-lb/weir/topo/pki"
 )
 
 // The article's client, as deploy/article names it to kube-weir.
@@ -45,40 +40,4 @@ func (c *Cluster) read(file string) (string, error) {
 		articlePeer, fmt.Sprintf("--extBGPPeers=%s:%d", c.Client.Address, ClientASN),
 		"imagePullPolicy: Always", "imagePullPolicy: Never",
 	).Replace(string(b)), nil
-}
-
-// Certify gives the cluster the Secret weir-tls, by which kube-weir and the nodes know each other: one certificate for
-// all addresses of nodes.
-func (c *Cluster) Certify(ctx context.Context) error {
-	authority, err := pki.New(c.Name)
-	if err != nil {
-		return err
-	}
-	var addresses []netip.Addr
-	for _, m := range append(append([]Machine{}, c.Masters...), c.Workers...) {
-		addresses = append(addresses, m.Address)
-	}
-	data := map[string][]byte{"ca.crt": nil, "tls.crt": nil, "tls.key": nil}
-	file := func(key string) string { return filepath.Join(c.dir, key) }
-	if err := authority.WriteCA(file("ca.crt")); err != nil {
-		return err
-	}
-	if err := authority.Issue("weir", addresses, file("tls.crt"), file("tls.key")); err != nil {
-		return err
-	}
-	for key := range data {
-		if data[key], err = os.ReadFile(file(key)); err != nil {
-			return err
-		}
-	}
-	secret, err := json.Marshal(map[string]any{
-		"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-		"metadata": map[string]string{"name": "weir-tls", "namespace": "kube-system"},
-		"data":     data,
-	})
-	if err != nil {
-		return err
-	}
-	_, err = c.feed(ctx, string(secret), "apply")
-	return err
 }

@@ -13,7 +13,7 @@ func Manifests() []string {
 	return []string{"kube-weir.yml", "weir.yml", "weir-peer.yml", "nginx.yml", "udp.yml", "sctp.yml"}
 }
 
-// Up makes the cluster with images, certificates and a client: all but weir. root is the repository's folder.
+// Up makes the cluster with images and a client: all but weir. root is the repository's folder.
 func (c *Cluster) Up(ctx context.Context, root string) error {
 	images := filepath.Join(root, "build", "images", runtime.GOARCH)
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
@@ -26,10 +26,7 @@ func (c *Cluster) Up(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.StartClient(ctx, filepath.Join(images, "client.tar")); err != nil {
-		return err
-	}
-	return c.Certify(ctx)
+	return c.StartClient(ctx, filepath.Join(images, "client.tar"))
 }
 
 // Install applies the article's manifests and waits until all pods are ready.
