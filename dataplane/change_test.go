@@ -155,6 +155,31 @@ func TestCapacityIsPerService(t *testing.T) {
 	mustApply(t, d, set(19, limit)...)
 }
 
+// A service on an address of this node would take all that comes for the node: its
+// shell, its kubelet, its peers. Once the address is the node's no more, it is served.
+func TestNoServiceTakesTheNodesOwnAddress(t *testing.T) {
+	mustNetwork(t)
+	own, err := netlink.ParseAddr(vip.String() + "/32")
+	must(t, err)
+	eth1 := nstest.MustLink(t, "eth1")
+	must(t, netlink.AddrAdd(eth1, own))
+	d := mustRun(t, Options{Hook: "tc"})
+	statuses, err := d.Apply(t.Context(), []v1.Service{serviceOn(80, v1.TCP, v1.ModeFullNAT, podA)}, nil)
+	must(t, err)
+	if s := statuses[0]; s.Programmed || s.Conditions[0].Reason != "OwnAddress" {
+		t.Errorf("the node's own address is taken: %+v", s.Conditions)
+	}
+	must(t, netlink.AddrDel(eth1, own))
+	nstest.Eventually(t, func() string {
+		if s, err := d.Services(t.Context()); err != nil || !s[0].Programmed {
+			return fmt.Sprintf("the address is free, and the service %+v, %v", s, err)
+		}
+		return ""
+	})
+	must(t, netlink.AddrAdd(eth1, own)) // somebody's affair: what stands, stands
+	mustApply(t, d, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA))
+}
+
 // An id stays while a flow names it, and is free when the flow has gone.
 func TestIDsAreFreedAfterTheirFlows(t *testing.T) {
 	n := mustNetwork(t)

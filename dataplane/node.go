@@ -23,7 +23,8 @@ func onNode(w nexthop.Way, served bool) bool {
 	return w.Kind == "veth" || w.Kind == "bridge"
 }
 
-// locate finds the backends that are on this node. The caller holds the lock.
+// locate finds this node's addresses, and the backends that are on it. The caller
+// holds the lock.
 func (d *Dataplane) locate() {
 	local := map[netip.Addr]bool{}
 	for backend, w := range d.paths.Ways {
@@ -31,6 +32,7 @@ func (d *Dataplane) locate() {
 			local[backend] = true
 		}
 	}
+	d.desired.Own = d.hooks.Addresses()
 	d.desired.Local, d.desired.Unserved = local, nil
 	if d.uplinks == nil {
 		d.desired.Unserved = local

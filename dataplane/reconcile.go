@@ -85,7 +85,9 @@ func (d *Dataplane) reconcile() {
 // of flows or the passing of time may bring.
 func exhausted(refused map[int]v1.Condition) bool {
 	for _, c := range refused {
-		if c.Reason != plan.ReasonInvalid && c.Reason != plan.ReasonDuplicate {
+		switch c.Reason {
+		case plan.ReasonInvalid, plan.ReasonDuplicate, plan.ReasonOwnAddress:
+		default:
 			return true
 		}
 	}

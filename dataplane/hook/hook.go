@@ -61,6 +61,7 @@ type Hooks struct {
 	mu     sync.Mutex
 	closed bool
 	hooked map[int]*hooked
+	own    map[netip.Addr]bool // Addresses
 	// tcx is true until the kernel has refused a TCX link.
 	tcx     bool
 	qdiscs  qdiscs
@@ -93,7 +94,7 @@ func New(o Options) (*Hooks, error) {
 	return h, nil
 }
 
-// Changed receives when a program was attached or detached.
+// Changed receives when a program was attached or detached, or Addresses differs.
 func (h *Hooks) Changed() <-chan struct{} { return h.changed }
 
 // Serves says whether packets that come in by an interface are seen, SeesEgress
@@ -157,12 +158,21 @@ func (h *Hooks) Sync() error {
 			delete(h.hooked, index)
 		}
 	}
+	h.noteOwn(addresses)
 	return nil
+}
+
+// tell has Changed receive.
+func (h *Hooks) tell() {
+	select {
+	case h.changed <- struct{}{}:
+	default:
+	}
 }
 
 // syncLink brings one interface to what is decided for it. An attachment that
 // failed is tried again with the next change of any interface.
-func (h *Hooks) syncLink(l netlink.Link, address netip.Addr) {
+func (h *Hooks) syncLink(l netlink.Link, addresses []netip.Addr) {
 	attrs := l.Attrs()
 	have := h.hooked[attrs.Index]
 	if have == nil {
@@ -177,16 +187,15 @@ func (h *Hooks) syncLink(l netlink.Link, address netip.Addr) {
 		before := have.attachment
 		h.attach(have, attrs.Index)
 		if have.attachment != before {
-			select {
-			case h.changed <- struct{}{}:
-			default:
-			}
+			h.tell()
 		}
 	}
 	have.status.Name, have.status.Index, have.status.MTU = attrs.Name, attrs.Index, attrs.MTU
 	have.status.Egress = have.attachment.egress != nil
 	device := deviceOf(l, have.attachment)
-	device.Address = address
+	if len(addresses) > 0 {
+		device.Address = addresses[0]
+	}
 	if device == have.device {
 		return
 	}
@@ -291,22 +300,6 @@ func deviceOf(l netlink.Link, a attachment) maps.Device {
 		copy(d.MAC[:], attrs.HardwareAddr)
 	}
 	return d
-}
-
-// addressesByLink returns the first IPv4 address of each interface that has one.
-func addressesByLink() (map[int]netip.Addr, error) {
-	all, err := netlink.AddrList(nil, netlink.FAMILY_V4)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	first := map[int]netip.Addr{}
-	for _, a := range all {
-		address, ok := netip.AddrFromSlice(a.IP.To4())
-		if _, known := first[a.LinkIndex]; ok && !known {
-			first[a.LinkIndex] = address
-		}
-	}
-	return first, nil
 }
 
 // Interfaces returns all interfaces by index.

@@ -454,6 +454,19 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// What stands on an address goes on when that becomes the node's own; nothing new
+// begins there.
+func TestNoServiceBeginsOnAnOwnAddress(t *testing.T) {
+	state, maps := NewState(), newKernel(testLimits)
+	settle(t, maps, state, Desired{Services: []v1.Service{service(web)}}, Scan{}, epoch)
+	p := settle(t, maps, state, Desired{
+		Services: []v1.Service{service(web), service(dns)}, Own: map[netip.Addr]bool{web.VIP: true, dns.VIP: true},
+	}, Scan{}, epoch)
+	if c := p.Refused[1]; len(p.Refused) != 1 || c.Reason != ReasonOwnAddress || !strings.Contains(c.Message, dns.VIP.String()) {
+		t.Errorf("refused %+v", p.Refused)
+	}
+}
+
 func TestARefusedChangeLeavesTheOldServiceWhole(t *testing.T) {
 	state, maps := NewState(), newKernel(testLimits)
 	before := service(web, "10.0.0.1:1", "10.0.0.2:1")

@@ -12,6 +12,10 @@ import (
 // service plans one valid service, whole or not at all.
 func (p *planner) service(s v1.Service) *refusal {
 	old, existed := p.state.services[s.Frontend]
+	if !existed && p.desired.Own[s.VIP] {
+		return &refusal{ReasonOwnAddress, fmt.Sprintf(
+			"%s is an address of this node, of which nothing else would be reached any more; give the service another one", s.VIP)}
+	}
 	if !existed && !p.occupied[s.VIP] && len(p.occupied) >= p.limits.VIPs {
 		return &refusal{ReasonVIPsExhausted, exhausted("VIPs", p.limits.VIPs, "remove a VIP or share one")}
 	}

@@ -106,6 +106,9 @@ type Desired struct {
 	// Unserved backends get no slot, also when a service has no other: their
 	// answers would leave as they are. Optional.
 	Unserved map[netip.Addr]bool
+	// Own addresses are this node's, which would not be reached at any other port
+	// any more: no service is begun on one. Optional.
+	Own map[netip.Addr]bool
 	// Inactive endpoints get no slot, also when their service has no other:
 	// nobody answers there. Optional.
 	Inactive map[Endpoint]bool
@@ -141,6 +144,7 @@ type Plan struct {
 const (
 	ReasonInvalid           = "Invalid"
 	ReasonDuplicate         = "DuplicateFrontend"
+	ReasonOwnAddress        = "OwnAddress"
 	ReasonVIPsExhausted     = "VIPsExhausted"
 	ReasonServicesExhausted = "ServicesExhausted"
 	ReasonBackendsExhausted = "BackendsExhausted"

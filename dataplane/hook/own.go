@@ -1,0 +1,51 @@
+package hook
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Addresses returns those of the interfaces where packets are taken: what comes for
+// one of them may be the node's own. The map does not change.
+func (h *Hooks) Addresses() map[netip.Addr]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.own
+}
+
+// noteOwn takes over which addresses the hooked interfaces have. The caller holds
+// the lock.
+func (h *Hooks) noteOwn(addresses map[int][]netip.Addr) {
+	own := map[netip.Addr]bool{}
+	for index, have := range h.hooked {
+		if have.attachment.tc == nil {
+			continue
+		}
+		for _, a := range addresses[index] {
+			own[a] = true
+		}
+	}
+	if !maps.Equal(own, h.own) {
+		h.own = own
+		h.tell()
+	}
+}
+
+// addressesByLink returns the IPv4 addresses of each interface, in the kernel's order.
+func addressesByLink() (map[int][]netip.Addr, error) {
+	list, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	all := map[int][]netip.Addr{}
+	for _, a := range list {
+		if address, ok := netip.AddrFromSlice(a.IP.To4()); ok {
+			all[a.LinkIndex] = append(all[a.LinkIndex], address)
+		}
+	}
+	return all, nil
+}
