@@ -2,6 +2,7 @@ package v1
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -208,10 +209,20 @@ type Condition struct {
 	Type string `json:"type"`
 	// Status is true when the condition holds.
 	Status bool `json:"status"`
+	// Unknown says that nobody knows yet whether it holds; Status is false then.
+	Unknown bool `json:"unknown,omitempty"`
 	// Reason is CamelCase, for programs.
 	Reason string `json:"reason"`
 	// Message is one line for a person and says what to do.
 	Message string `json:"message"`
+}
+
+// StatusText is the status in one word: true, false or unknown.
+func (c Condition) StatusText() string {
+	if c.Unknown {
+		return "unknown"
+	}
+	return strconv.FormatBool(c.Status)
 }
 
 // Condition types.

@@ -215,6 +215,12 @@ func TestManifestsReachTheNodes(t *testing.T) {
 		t.Errorf("the worker holds %+v", s)
 	}
 
+	eventually(t, "what the master says of the service is told: it has no dataplane", func() bool {
+		conditions := r.status().Services[0].Conditions
+		c := conditions[len(conditions)-1]
+		return c.Type == v1.ConditionProgrammed && c.Reason == agent.ReasonPeerNode && strings.HasPrefix(c.Message, "master1: this node is a BGP peer")
+	})
+
 	writeFile(t, filepath.Join(manifests, "nginx.yaml"), serviceManifest(55012))
 	eventually(t, "the new port is on the master", func() bool {
 		s := master.holds().Services

@@ -44,16 +44,26 @@ func controllerStatus(ctx context.Context, c *client.Client) (v1.ControllerStatu
 func svcTable(services []v1.ControllerService, wide bool) *plain {
 	t := &plain{titles: []string{"NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)"}}
 	if wide {
-		t.titles = append(t.titles, "MODE", "ENDPOINTS", "POOL", "ACTIVE", "CLASS")
+		t.titles = append(t.titles, "MODE", "ENDPOINTS", "POOL", "ACTIVE", "PROGRAMMED", "CLASS")
 	}
 	for _, s := range services {
 		row := []string{s.Namespace, s.Name, s.Type, orNone(s.ClusterIP), external(s.ExternalIPs), strings.Join(s.Ports, ",")}
 		if wide {
-			row = append(row, orDash(string(s.Mode)), fmt.Sprint(s.Backends), orDash(s.Pool), orDash(s.Active), orDash(s.Class))
+			row = append(row, orDash(string(s.Mode)), fmt.Sprint(s.Backends), orDash(s.Pool), orDash(s.Active), programmedOf(s), orDash(s.Class))
 		}
 		t.rows = append(t.rows, row)
 	}
 	return t
+}
+
+// programmedOf is what load balancer nodes say of the service.
+func programmedOf(s v1.ControllerService) string {
+	for _, c := range s.Conditions {
+		if c.Type == v1.ConditionProgrammed {
+			return c.StatusText()
+		}
+	}
+	return "-"
 }
 
 // external is kubectl's column: pending until there is an address.

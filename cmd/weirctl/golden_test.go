@@ -134,7 +134,14 @@ func controller() map[string]any {
 	return map[string]any{"/v1/controller": v1.ControllerStatus{
 		Services: []v1.ControllerService{
 			{Namespace: "default", Name: "nginx-lb1", Type: "LoadBalancer", ClusterIP: "10.43.91.80", ExternalIPs: []netip.Addr{addr("123.123.123.1")},
-				Pool: "defaultPool", Ports: []string{"55002:32694/TCP"}, Mode: v1.ModeFullNAT, Backends: 1, Active: "master1", Class: "loxilb.io/loxilb"},
+				Pool: "defaultPool", Ports: []string{"55002:32694/TCP"}, Mode: v1.ModeFullNAT, Backends: 1, Active: "master1", Class: "loxilb.io/loxilb",
+				Conditions: []v1.Condition{{Type: v1.ConditionProgrammed, Status: true, Reason: "Programmed", Message: "every load balancer node serves it"}}},
+			{Namespace: "default", Name: "lost", Type: "LoadBalancer", ClusterIP: "10.43.91.81", ExternalIPs: []netip.Addr{addr("123.123.123.2")},
+				Pool: "defaultPool", Ports: []string{"80:30002/TCP"}, Mode: v1.ModeFullNAT, Backends: 1, Active: "master1",
+				Conditions: []v1.Condition{{Type: v1.ConditionProgrammed, Reason: "BackendsUnreachable", Message: "master1, master2: no route to 192.0.2.9"}}},
+			{Namespace: "default", Name: "new", Type: "LoadBalancer", ClusterIP: "10.43.91.82", ExternalIPs: []netip.Addr{addr("123.123.123.3")},
+				Pool: "defaultPool", Ports: []string{"80:30003/TCP"}, Mode: v1.ModeFullNAT, Backends: 1, Active: "master1",
+				Conditions: []v1.Condition{{Type: v1.ConditionProgrammed, Unknown: true, Reason: "Pending", Message: "load balancer nodes have not said yet whether they serve it"}}},
 			{Namespace: "default", Name: "late", Type: "LoadBalancer", Ports: []string{"80:30000/TCP", "443:30001/TCP"},
 				Conditions: []v1.Condition{{Type: v1.ConditionAllocated, Reason: "PoolExhausted", Message: "no address left in defaultPool; widen it"}}},
 		},

@@ -12,6 +12,8 @@ import (
 type Decision struct {
 	// Services that the controller serves, ordered by namespace and name.
 	Services []v1.ControllerService
+	// Frontends of those that are served, by namespace/name.
+	Frontends map[string][]v1.Frontend
 	// Nodes that run weir, load balancers first, then by address.
 	Nodes []Node
 	// Pools with their use.
@@ -44,7 +46,7 @@ func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Mem
 	vips := servedVIPs(services)
 	ranks := rank(vips, lbs, order, cfg.SetRoles)
 
-	var d Decision
+	d := Decision{Frontends: frontendsByService(services)}
 	frontends := collectFrontends(services)
 	for _, n := range lbs {
 		node := Node{Instance: n, State: v1.NodeState{
@@ -72,6 +74,19 @@ func collectFrontends(services []*service) []v1.Service {
 	}
 	slices.SortFunc(out, func(a, b v1.Service) int { return a.Frontend.Compare(b.Frontend) })
 	return out
+}
+
+// frontendsByService lists those of each service that is served.
+func frontendsByService(services []*service) map[string][]v1.Frontend {
+	by := map[string][]v1.Frontend{}
+	for _, s := range services {
+		for _, f := range s.frontends {
+			if s.served() {
+				by[s.key] = append(by[s.key], f.Frontend)
+			}
+		}
+	}
+	return by
 }
 
 // servedVIPs lists the addresses that at least one service is served on.

@@ -37,7 +37,11 @@ func serviceName(s v1.ControllerService) string { return "service/" + s.Namespac
 func conditionEvents(before, after v1.ControllerService) []v1.Event {
 	var events []v1.Event
 	for _, c := range after.Conditions {
-		if slices.Contains(before.Conditions, c) || (c.Status && c.Reason == ReasonValid && !refusedBefore(before)) {
+		if slices.Contains(before.Conditions, c) || c.Unknown {
+			continue
+		}
+		// That all is as it should be is news after a fault.
+		if c.Status && (c.Reason == ReasonValid || c.Reason == ReasonProgrammed) && !failedBefore(before, c.Type) {
 			continue
 		}
 		kind := v1.EventNormal
@@ -53,9 +57,9 @@ func conditionEvents(before, after v1.ControllerService) []v1.Event {
 	return events
 }
 
-// refusedBefore says that a Valid is news: the service was refused.
-func refusedBefore(s v1.ControllerService) bool {
-	return slices.ContainsFunc(s.Conditions, func(c v1.Condition) bool { return c.Type == v1.ConditionAccepted && !c.Status })
+// failedBefore says that a condition did not hold.
+func failedBefore(s v1.ControllerService, kind string) bool {
+	return slices.ContainsFunc(s.Conditions, func(c v1.Condition) bool { return c.Type == kind && !c.Status && !c.Unknown })
 }
 
 func nodeEvents(before, after []Node) []v1.Event {

@@ -36,6 +36,13 @@ const (
 	ReasonNoNodeAddress    = "NoNodeAddress"
 	ReasonTooManyEndpoints = "TooManyEndpoints"
 	ReasonNoEligibleNode   = "NoEligibleNode"
+
+	// Programmed. Others are those of nodes.
+	ReasonProgrammed      = "Programmed"
+	ReasonPending         = "Pending"
+	ReasonNoNode          = "NoNode"
+	ReasonNodeUnreachable = "NodeUnreachable"
+	ReasonNotProgrammed   = "NotProgrammed"
 )
 
 // allocationReason names the sentinel that err wraps.

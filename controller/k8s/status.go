@@ -117,8 +117,11 @@ func conditions(o *corev1.Service, decided *v1.ControllerService, now metav1.Tim
 	out = slices.DeleteFunc(out, func(c metav1.Condition) bool { return ours(c) && !decidedToo(c) })
 	for _, d := range decided.Conditions {
 		turned := metav1.ConditionFalse
-		if d.Status {
+		switch {
+		case d.Status:
 			turned = metav1.ConditionTrue
+		case d.Unknown:
+			turned = metav1.ConditionUnknown
 		}
 		meta.SetStatusCondition(&out, metav1.Condition{
 			Type: conditionPrefix + d.Type, Status: turned, Reason: d.Reason, Message: d.Message,
@@ -126,6 +129,44 @@ func conditions(o *corev1.Service, decided *v1.ControllerService, now metav1.Tim
 		})
 	}
 	return out
+}
+
+// paced is what was decided, with the condition Programmed as the object has it
+// where a new one has to wait, or says only that nobody knows: a new leader has
+// heard no node yet, and the last one had.
+func paced(o *corev1.Service, decided *v1.ControllerService, wait bool) *v1.ControllerService {
+	if decided == nil {
+		return nil
+	}
+	is := func(c v1.Condition) bool { return c.Type == v1.ConditionProgrammed && (wait || c.Unknown) }
+	i := slices.IndexFunc(decided.Conditions, is)
+	there := programmedOf(o)
+	if i < 0 || there == nil {
+		return decided
+	}
+	kept := v1.Condition{
+		Type: v1.ConditionProgrammed, Reason: there.Reason, Message: there.Message,
+		Status: there.Status == metav1.ConditionTrue, Unknown: there.Status == metav1.ConditionUnknown,
+	}
+	if decided.Conditions[i] == kept {
+		return decided
+	}
+	out := *decided
+	out.Conditions = slices.Clone(decided.Conditions)
+	out.Conditions[i] = kept
+	return &out
+}
+
+func programmedOf(o *corev1.Service) *metav1.Condition {
+	return meta.FindStatusCondition(o.Status.Conditions, conditionPrefix+v1.ConditionProgrammed)
+}
+
+// rewrote says that a write replaced what an object said of Programmed, other
+// than that nobody knew.
+func rewrote(before, after *corev1.Service) bool {
+	old, next := programmedOf(before), programmedOf(after)
+	return old != nil && old.Status != metav1.ConditionUnknown && next != nil &&
+		(old.Status != next.Status || old.Reason != next.Reason || old.Message != next.Message)
 }
 
 // news says whether conditions are worth a write. The number of backends alone

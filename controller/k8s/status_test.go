@@ -50,6 +50,12 @@ func decided(edits ...func(*v1.ControllerService)) *v1.ControllerService {
 	return d
 }
 
+// says adds what nodes say of the service.
+func says(c v1.Condition) func(*v1.ControllerService) {
+	c.Type = v1.ConditionProgrammed
+	return func(d *v1.ControllerService) { d.Conditions = append(d.Conditions, c) }
+}
+
 func unmarked(o *corev1.Service)    { delete(o.Annotations, mark) }
 func noFinalizer(o *corev1.Service) { o.Finalizers = nil }
 func noStatus(o *corev1.Service)    { o.Status = corev1.ServiceStatus{} }
@@ -97,6 +103,45 @@ func TestLacks(t *testing.T) {
 		if got := printChange(lacks(row.object, row.decided, metav1.Unix(2, 0))); got != row.want {
 			t.Errorf("%s: lacks %q, want %q", row.says, got, row.want)
 		}
+	}
+}
+
+// TestPaced holds what a new leader, who has heard no node yet, makes of what
+// the last one wrote.
+func TestPaced(t *testing.T) {
+	there := func(status metav1.ConditionStatus) edit {
+		return func(o *corev1.Service) {
+			o.Status.Conditions = append(o.Status.Conditions, metav1.Condition{Type: "weir-lb.io/Programmed", Status: status, Reason: "Old"})
+		}
+	}
+	unknown, good := says(v1.Condition{Unknown: true, Reason: "Pending"}), says(v1.Condition{Status: true, Reason: "Programmed"})
+	for _, row := range []struct {
+		says    string
+		object  *corev1.Service
+		decided *v1.ControllerService
+		wait    bool
+		want    string
+	}{
+		{"nothing is there: that nobody knows is news", service(), decided(unknown), false, "unknown Pending"},
+		{"nothing is there: what is new need not wait", service(), decided(good), true, "true Programmed"},
+		{"nobody knows, and the last leader knew", service(there("False")), decided(unknown), false, "false Old"},
+		{"nobody knows, and nobody knew", service(there("Unknown")), decided(unknown), false, "unknown Old"},
+		{"nodes say something new", service(there("False")), decided(good), false, "true Programmed"},
+		{"nodes say something new too soon", service(there("False")), decided(good), true, "false Old"},
+		{"it is served no more", service(there("False")), decided(), true, ""},
+	} {
+		var got string
+		for _, c := range paced(row.object, row.decided, row.wait).Conditions {
+			if c.Type == v1.ConditionProgrammed {
+				got = c.StatusText() + " " + c.Reason
+			}
+		}
+		if got != row.want {
+			t.Errorf("%s: %q, want %q", row.says, got, row.want)
+		}
+	}
+	if paced(service(), nil, true) != nil {
+		t.Error("a service that is not the controller's becomes one")
 	}
 }
 

@@ -20,6 +20,9 @@ import (
 const (
 	// writersAtOnce is how many objects are written at a time.
 	writersAtOnce = 16
+	// programmedEvery is the least time between two writes of what nodes say of
+	// a Service, in which it may change from one second to the next.
+	programmedEvery = 30 * time.Second
 	// releasePoll is how often the nodes are looked at for a Service to go.
 	releasePoll = 50 * time.Millisecond
 )
@@ -49,6 +52,8 @@ type Writer struct {
 	// written are objects as the last write left them, until the watch brings
 	// something else than what the write replaced.
 	written map[string]written
+	// programmed is when what nodes say of a Service was written last.
+	programmed map[string]time.Time
 	// leaving are Services that wait for the nodes.
 	leaving map[string]leave
 }
@@ -72,7 +77,7 @@ func (c *Cluster) NewWriter(o WriterOptions) *Writer {
 	return &Writer{
 		cluster: c, opts: o, queue: workqueue.NewTypedRateLimitingQueue(limit),
 		objects: map[string]*corev1.Service{}, decided: map[string]*v1.ControllerService{},
-		written: map[string]written{}, leaving: map[string]leave{},
+		written: map[string]written{}, programmed: map[string]time.Time{}, leaving: map[string]leave{},
 	}
 }
 
@@ -99,6 +104,25 @@ func (w *Writer) Publish(snap controller.Snapshot, decided []v1.ControllerServic
 			delete(w.leaving, key)
 		}
 	}
+	for key, last := range w.programmed {
+		if time.Since(last) >= programmedEvery {
+			delete(w.programmed, key)
+		}
+	}
+}
+
+// lacks is what an object lacks now of what was decided, but for what has to
+// wait; the caller holds the lock.
+func (w *Writer) lacks(key string, o *corev1.Service) change {
+	var wait time.Duration
+	if last, recent := w.programmed[key]; recent {
+		wait = programmedEvery - time.Since(last)
+	}
+	decided := paced(o, w.decided[key], wait > 0)
+	if wait > 0 && decided != w.decided[key] {
+		w.queue.AddAfter(key, wait)
+	}
+	return lacks(o, decided, metav1.Now())
 }
 
 // take looks at one object of a snapshot; the caller holds the lock.
@@ -111,7 +135,7 @@ func (w *Writer) take(key string, o *corev1.Service) {
 		}
 	}
 	w.objects[key] = o
-	c := lacks(o, w.decided[key], metav1.Now())
+	c := w.lacks(key, o)
 	if _, waits := w.leaving[key]; c.release && !waits {
 		w.leaving[key] = leave{w.opts.Mark(), time.Now()}
 	} else if !c.release {
@@ -179,7 +203,7 @@ func (w *Writer) write(ctx context.Context, key string) (wait bool, err error) {
 	o := w.objects[key]
 	var c change
 	if o != nil {
-		c = lacks(o, w.decided[key], metav1.Now())
+		c = w.lacks(key, o)
 	}
 	going := w.leaving[key]
 	w.mu.Unlock()
@@ -194,15 +218,23 @@ func (w *Writer) write(ctx context.Context, key string) (wait bool, err error) {
 	result, err := w.apply(ctx, o, c)
 	if len(result.versions) > 0 {
 		w.mu.Lock()
-		if w.objects[key] == o {
-			w.objects[key], w.written[key] = result.object, result
-		}
+		w.note(key, o, result)
 		w.mu.Unlock()
 	}
 	if err != nil {
 		return false, fmt.Errorf("write service %s: %w", key, err)
 	}
 	return wait, nil
+}
+
+// note keeps what a write made of an object; the caller holds the lock.
+func (w *Writer) note(key string, o *corev1.Service, result written) {
+	if w.objects[key] == o {
+		w.objects[key], w.written[key] = result.object, result
+	}
+	if rewrote(o, result.object) {
+		w.programmed[key] = time.Now()
+	}
 }
 
 // released says that no node which answers serves a Service any more.

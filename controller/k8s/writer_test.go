@@ -1,13 +1,16 @@
 package k8s
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
@@ -93,4 +96,63 @@ func TestWatchThatIsBehindIsNotAnswered(t *testing.T) {
 	}); len(got) != 0 {
 		t.Errorf("kept of what was overtaken: %v", got)
 	}
+}
+
+// TestWhatNodesSayIsWrittenNowAndThen follows a service whose nodes change their
+// minds every second: the first word is written at once, what replaces it too,
+// and from then on one in half a minute. Other news do not wait for that.
+func TestWhatNodesSayIsWrittenNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// What the writer writes, the test keeps: there is no apiserver.
+		w := (&Cluster{opts: Options{Log: slog.New(slog.DiscardHandler)}}).NewWriter(WriterOptions{Mark: func() uint64 { return 0 }})
+		defer w.queue.ShutDown()
+		object, began := service(), time.Now()
+		var writes []string
+		say := func(c v1.Condition, edits ...func(*v1.ControllerService)) {
+			w.Publish(controller.Snapshot{Services: []*corev1.Service{object}}, []v1.ControllerService{*decided(append(edits, says(c))...)})
+		}
+		write := func() {
+			synctest.Wait()
+			for w.queue.Len() > 0 {
+				key, _ := w.queue.Get()
+				w.mu.Lock()
+				c := w.lacks(key, w.objects[key])
+				w.mu.Unlock()
+				if c.status != nil {
+					next := object.DeepCopy()
+					next.Status.Conditions = c.status.conditions
+					w.mu.Lock()
+					w.note(key, object, written{object: next})
+					w.mu.Unlock()
+					object = next
+					writes = append(writes, fmt.Sprintf("%.0fs %s %s", time.Since(began).Seconds(), programmedOf(object).Status, object.Status.Conditions[2].Reason))
+				}
+				w.queue.Done(key)
+			}
+		}
+		good, bad := v1.Condition{Status: true, Reason: "Programmed"}, v1.Condition{Reason: "SlotsExhausted"}
+		say(v1.Condition{Unknown: true, Reason: "Pending"})
+		write()
+		for i := range 50 {
+			<-time.After(time.Second)
+			write() // what the queue brings by itself
+			say([]v1.Condition{bad, good}[i%2], func(d *v1.ControllerService) {
+				if i >= 10 {
+					d.Conditions[1].Status, d.Conditions[1].Reason = false, "NoReadyEndpoints"
+				}
+			})
+			write()
+		}
+		want := []string{"0s Unknown EndpointsReady", "1s False EndpointsReady", "2s True EndpointsReady", "11s True NoReadyEndpoints", "32s False NoReadyEndpoints"}
+		if diff := cmp.Diff(want, writes); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		// It comes to rest with what was said last.
+		say(good)
+		<-time.After(programmedEvery)
+		write()
+		if got := programmedOf(object); got.Status != metav1.ConditionTrue {
+			t.Errorf("at rest: %+v", got)
+		}
+	})
 }

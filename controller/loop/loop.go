@@ -4,6 +4,7 @@ package loop
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ type Memory interface {
 	Memory() controller.Memory
 	Save(controller.Memory) error
 }
+
+// foldEvery is the least time between two looks at what nodes report.
+const foldEvery = time.Second
 
 // saveAgain is how soon a memory that could not be saved is tried again.
 const saveAgain = 5 * time.Second
@@ -54,6 +58,8 @@ type Loop struct {
 
 	mu       sync.Mutex
 	decision decide.Decision
+	// told is the decision with what nodes report of its services.
+	told     decide.Decision
 	problems []v1.Problem
 	events   []v1.Event
 	ready    bool
@@ -102,13 +108,18 @@ func (l *Loop) Run(ctx context.Context) error {
 }
 
 // work decides on every update, and anew on the last one when the
-// configuration changes.
+// configuration changes. Reports of nodes change no decision, only what is told
+// of it.
 func (l *Loop) work(ctx context.Context, updates <-chan controller.Update) {
 	var last *controller.Update
 	var config []v1.Problem
+	var saved bool
 	again := time.NewTimer(saveAgain)
 	again.Stop()
 	defer again.Stop()
+	var reported <-chan struct{} // nil until the next look is due
+	fold := time.NewTimer(0)
+	defer fold.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -121,11 +132,21 @@ func (l *Loop) work(ctx context.Context, updates <-chan controller.Update) {
 			}
 			config = c.problems
 		case <-again.C:
+		case <-fold.C:
+			reported = l.opts.Pusher.Reported()
+			continue
+		case <-reported:
+			reported = nil
+			fold.Reset(foldEvery)
+			if last != nil {
+				l.fold(last.Snapshot, saved, time.Now())
+			}
+			continue
 		}
 		if last != nil {
 			u := *last
 			u.Problems = slices.Concat(u.Problems, config)
-			if !l.take(u, time.Now()) {
+			if saved = l.take(u, time.Now()); !saved {
 				again.Reset(saveAgain)
 			}
 		}
@@ -145,22 +166,54 @@ func (l *Loop) take(u controller.Update, now time.Time) bool {
 	}
 	l.opts.Pusher.Set(targets(d.Nodes))
 
+	told := l.withReports(d)
+
 	l.mu.Lock()
-	events := decide.Events(l.decision, d)
-	for i := range events {
-		events[i].Time = now
-	}
+	events := l.note(told, now)
 	fresh := slices.DeleteFunc(slices.Clone(problems), func(p v1.Problem) bool { return slices.Contains(l.problems, p) })
 	l.decision, l.problems, l.ready = d, problems, true
-	l.events = append(l.events, events...)
-	l.events = slices.Clone(l.events[max(0, len(l.events)-maxEvents):])
 	l.mu.Unlock()
 
 	l.opts.Notify(events, fresh, u.Skipped)
 	if err == nil {
-		l.opts.Publish(u.Snapshot, d.Services, events)
+		l.opts.Publish(u.Snapshot, told.Services, events)
 	}
 	return err == nil
+}
+
+// fold looks at what nodes report of the services that were decided on, and
+// tells what changed; the cluster only of what is saved. No node is told
+// anything: what one says must not come back to it.
+func (l *Loop) fold(snap controller.Snapshot, saved bool, now time.Time) {
+	told := l.withReports(l.decision)
+	if reflect.DeepEqual(told.Services, l.told.Services) {
+		return
+	}
+	l.mu.Lock()
+	events := l.note(told, now)
+	l.mu.Unlock()
+	l.opts.Notify(events, nil, nil)
+	if saved {
+		l.opts.Publish(snap, told.Services, events)
+	}
+}
+
+func (l *Loop) withReports(d decide.Decision) decide.Decision {
+	d.Services = d.Programmed(l.opts.Pusher.Reports())
+	return d
+}
+
+// note keeps what is told from now on, and returns the events that lead to it;
+// the caller holds the lock.
+func (l *Loop) note(told decide.Decision, now time.Time) []v1.Event {
+	events := decide.Events(l.told, told)
+	for i := range events {
+		events[i].Time = now
+	}
+	l.told = told
+	l.events = append(l.events, events...)
+	l.events = slices.Clone(l.events[max(0, len(l.events)-maxEvents):])
+	return events
 }
 
 func targets(nodes []decide.Node) []push.Target {
@@ -183,7 +236,7 @@ func (l *Loop) Status() v1.ControllerStatus {
 	l.mu.Lock()
 	s := v1.ControllerStatus{
 		Version: l.opts.Version, Source: l.opts.Source.String(),
-		Services: l.decision.Services, Pools: l.decision.Pools,
+		Services: l.told.Services, Pools: l.told.Pools,
 		Problems: l.problems, Events: l.events,
 	}
 	l.mu.Unlock()

@@ -23,6 +23,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	buildInfo  = desc("build_info", "Always 1; the labels say which program this is.", "version", "go_version")
 	services   = desc("services", "Services of the controller's classes: served, or waiting for what a condition names.", "state")
+	programmed = desc("services_programmed", "Services with an address, by whether every load balancer node serves them as far as it says.", "status")
 	addresses  = desc("pool_addresses", "Addresses of the pool: used by a service, or free.", "pool", "state")
 	nodes      = desc("nodes", "Nodes that run weir, by role and by how far their state has come.", "role", "state")
 	generation = desc("generation", "Sequence of the newest state that was decided for a node.")
@@ -49,7 +50,7 @@ type collector struct{ source Source }
 
 // Describe lists what Collect may send.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildInfo, services, addresses, nodes, generation, lastPush, problems} {
+	for _, d := range []*prometheus.Desc{buildInfo, services, programmed, addresses, nodes, generation, lastPush, problems} {
 		ch <- d
 	}
 }
@@ -68,6 +69,17 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for state, n := range states {
 		gauge(services, float64(n), state)
 	}
+	statuses := map[string]int{"true": 0, "false": 0, "unknown": 0}
+	for _, svc := range s.Services {
+		for _, c := range svc.Conditions {
+			if c.Type == v1.ConditionProgrammed {
+				statuses[c.StatusText()]++
+			}
+		}
+	}
+	for status, n := range statuses {
+		gauge(programmed, float64(n), status)
+	}
 	for _, p := range s.Pools {
 		gauge(addresses, float64(p.Used), p.Name, "used")
 		gauge(addresses, float64(p.Size-int64(p.Used)), p.Name, "free")
@@ -84,7 +96,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 
 func stateOf(s v1.ControllerService) string {
 	for _, c := range s.Conditions {
-		if !c.Status {
+		if !c.Status && !c.Unknown {
 			return "waiting"
 		}
 	}

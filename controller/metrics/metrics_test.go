@@ -16,9 +16,14 @@ type source struct{}
 func (source) Status() v1.ControllerStatus {
 	waiting := []v1.Condition{{Type: v1.ConditionAllocated, Status: true}, {Type: v1.ConditionAccepted}}
 	return v1.ControllerStatus{
-		Version:  "v1",
-		Services: []v1.ControllerService{{Name: "a"}, {Name: "b", Conditions: waiting[:1]}, {Name: "c", Conditions: waiting}},
-		Pools:    []v1.ControllerPool{{Name: "defaultPool", Size: 254, Used: 2}},
+		Version: "v1",
+		Services: []v1.ControllerService{
+			{Name: "a"}, {Name: "b", Conditions: waiting[:1]}, {Name: "c", Conditions: waiting},
+			{Name: "d", Conditions: []v1.Condition{{Type: v1.ConditionProgrammed, Status: true}}},
+			{Name: "e", Conditions: []v1.Condition{{Type: v1.ConditionProgrammed, Unknown: true}}},
+			{Name: "f", Conditions: []v1.Condition{{Type: v1.ConditionProgrammed}}},
+		},
+		Pools: []v1.ControllerPool{{Name: "defaultPool", Size: 254, Used: 2}},
 		Nodes: []v1.ControllerNode{
 			{Name: "master1", Role: v1.NodeLB, State: v1.PushInSync, Desired: v1.Generation{Epoch: 9, Sequence: 4}, LastPush: time.UnixMilli(1500)},
 			{Name: "master2", Role: v1.NodeLB, State: v1.PushInSync, Desired: v1.Generation{Epoch: 9, Sequence: 7}, LastPush: time.UnixMilli(2000)},
@@ -53,8 +58,13 @@ kube_weir_push_failures_total{node="master1"} 0
 kube_weir_push_failures_total{node="worker1"} 1
 # HELP kube_weir_services Services of the controller's classes: served, or waiting for what a condition names.
 # TYPE kube_weir_services gauge
-kube_weir_services{state="served"} 2
-kube_weir_services{state="waiting"} 1
+kube_weir_services{state="served"} 4
+kube_weir_services{state="waiting"} 2
+# HELP kube_weir_services_programmed Services with an address, by whether every load balancer node serves them as far as it says.
+# TYPE kube_weir_services_programmed gauge
+kube_weir_services_programmed{status="false"} 1
+kube_weir_services_programmed{status="true"} 1
+kube_weir_services_programmed{status="unknown"} 1
 `
 
 func pushes() *Pushes {
@@ -68,7 +78,7 @@ func TestEveryMetricOfAController(t *testing.T) {
 	r := Registry(source{}, pushes())
 	err := testutil.GatherAndCompare(r, strings.NewReader(wholeText),
 		"kube_weir_generation", "kube_weir_node_last_push_timestamp_seconds", "kube_weir_nodes", "kube_weir_pool_addresses",
-		"kube_weir_problems", "kube_weir_push_failures_total", "kube_weir_services")
+		"kube_weir_problems", "kube_weir_push_failures_total", "kube_weir_services", "kube_weir_services_programmed")
 	if err != nil {
 		t.Error(err)
 	}

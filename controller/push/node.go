@@ -19,6 +19,8 @@ type Node interface {
 	// OwnerStatus says which of the owner's states the node holds; the zero
 	// generation stands for none.
 	OwnerStatus(ctx context.Context, owner string) (v1.OwnerStatus, error)
+	// Report says which of the owner's services lead nowhere on the node.
+	Report(ctx context.Context, owner string) (v1.OwnerReport, error)
 	// Close ends idle connections.
 	Close()
 }

@@ -26,6 +26,9 @@ type fakeNode struct {
 	lose    bool  // the next accepted state's answer is lost
 	lag     string
 	closed  bool
+	// asked are the times of the questions for a report.
+	asked  []time.Time
+	report func(ctx context.Context, r *v1.OwnerReport) error // changes the answer, if not nil
 }
 
 func (n *fakeNode) PutState(_ context.Context, owner string, s v1.NodeState) error {
@@ -76,6 +79,19 @@ func (n *fakeNode) OwnerStatus(context.Context, string) (v1.OwnerStatus, error) 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return v1.OwnerStatus{Owner: Owner, Desired: n.state.Generation, Error: n.lag}, n.down
+}
+
+func (n *fakeNode) Report(ctx context.Context, _ string) (v1.OwnerReport, error) {
+	n.mu.Lock()
+	n.asked = append(n.asked, time.Now())
+	g, report, down := n.state.Generation, n.report, n.down
+	r := v1.OwnerReport{OwnerStatus: v1.OwnerStatus{Owner: Owner, Desired: g, Applied: g, Error: n.lag}}
+	n.mu.Unlock()
+	if report == nil || down != nil {
+		return r, down
+	}
+	err := report(ctx, &r)
+	return r, err
 }
 
 func (n *fakeNode) Close() {

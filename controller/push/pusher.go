@@ -33,6 +33,15 @@ type Options struct {
 	Poll time.Duration
 	// Timeout of one request. Optional; zero means 10 s.
 	Timeout time.Duration
+	// Report is how often a load balancer node is asked how its services fare;
+	// it is besides Poll after it accepted a state. Optional; zero means 10 s.
+	Report time.Duration
+	// ReportTimeout of one such question. A change waits for it. Optional; zero
+	// means 2 s.
+	ReportTimeout time.Duration
+	// ReportLost is how long what a node said last holds while it says nothing.
+	// Optional; zero means 30 s.
+	ReportLost time.Duration
 	// RemoveFor is how long a node that left the cluster is tried to be given
 	// an empty state. Optional; zero means 30 s.
 	RemoveFor time.Duration
@@ -47,6 +56,9 @@ func (o *Options) fillIn() {
 	o.RetryMax = cmp.Or(o.RetryMax, 5*time.Second)
 	o.Poll = cmp.Or(o.Poll, time.Second)
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	o.Report = cmp.Or(o.Report, 10*time.Second)
+	o.ReportTimeout = cmp.Or(o.ReportTimeout, 2*time.Second)
+	o.ReportLost = cmp.Or(o.ReportLost, 30*time.Second)
 	o.RemoveFor = cmp.Or(o.RemoveFor, 30*time.Second)
 }
 
@@ -54,6 +66,8 @@ func (o *Options) fillIn() {
 type Pusher struct {
 	opts Options
 	wake chan struct{}
+	// reported is signalled when a node's report is news.
+	reported chan struct{}
 
 	mu      sync.Mutex
 	workers map[netip.AddrPort]*worker
@@ -65,7 +79,9 @@ type Pusher struct {
 // New returns a Pusher that does nothing before Run.
 func New(opts Options) *Pusher {
 	opts.fillIn()
-	return &Pusher{opts: opts, wake: make(chan struct{}, 1), workers: map[netip.AddrPort]*worker{}}
+	return &Pusher{
+		opts: opts, wake: make(chan struct{}, 1), reported: make(chan struct{}, 1), workers: map[netip.AddrPort]*worker{},
+	}
 }
 
 // Set says what all nodes should have: the whole set. A node that is no

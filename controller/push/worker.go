@@ -31,6 +31,7 @@ type worker struct {
 	superseded bool
 	pause      time.Duration // before the next attempt, zero after a success
 	report     v1.ControllerNode
+	reporting  reporting
 }
 
 func newWorker(p *Pusher, key netip.AddrPort) *worker {
@@ -137,7 +138,7 @@ func (w *worker) step(ctx context.Context, node Node) error {
 		return nil
 	}
 	if pushed == state.Generation {
-		status, err := node.OwnerStatus(ctx, w.pusher.opts.Owner)
+		status, err := w.ask(ctx, node)
 		if err != nil {
 			return err
 		}
@@ -221,6 +222,7 @@ func (w *worker) accepted(s v1.NodeState) {
 	defer w.mu.Unlock()
 	w.pushed, w.held = s.Generation, s
 	w.report.LastPush = time.Now()
+	w.reportSoon(w.report.LastPush)
 	w.report.LastError = ""
 }
 
@@ -256,13 +258,18 @@ func (w *worker) settle(err error) time.Duration {
 		w.report.Attempts++
 		w.report.LastError = err.Error()
 		w.report.NextRetry = time.Now().Add(d)
+		w.noteSilence(time.Now())
 		return d
 	}
 	w.pause, w.report.Attempts, w.report.NextRetry = 0, 0, time.Time{}
-	if !w.superseded && w.pushed != w.desired().Generation {
+	w.noteSilence(time.Now())
+	if w.superseded {
+		return o.Poll
+	}
+	if w.pushed != w.desired().Generation {
 		return 0 // changed while it was pushed
 	}
-	return o.Poll
+	return w.pollAfter(time.Now())
 }
 
 func (w *worker) status() v1.ControllerNode {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"regexp"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -118,8 +119,44 @@ var _ = Describe("A service that asks for", Ordered, ContinueOnFailure, func() {
 		l.Deploy(good, "pod1")
 		DeferCleanup(l.RemoveManifest, good.File())
 		l.ExpectBackends(ctx, good, "pod1")
-		Expect(failing(l, good.Name)(ctx)).To(BeEmpty())
+		harness.Soon(ctx, failing(l, good.Name)).Should(BeEmpty())
 		Expect(programmed(l)(ctx)).NotTo(goodOnly)
+	})
+})
+
+var _ = Describe("A service that a node cannot serve", Ordered, func() {
+	var l *cluster.Lab
+	BeforeAll(func(ctx SpecContext) { l = up(ctx) })
+
+	It("is not programmed, with the node's name and reason, until it can", func(ctx SpecContext) {
+		// Pod addresses, to which the load balancer has no route.
+		s := cluster.Service{Name: "routeless", Protocol: probe.TCP, Port: 9000, Annotations: []string{`loxilb.io/usepodnetwork: "yes"`}}
+		column := func(word string) func(context.Context) string {
+			return func(ctx context.Context) string {
+				return regexp.MustCompile(`(?m)^default +routeless .* ` + word + ` .*$`).FindString(weirctl(ctx, l, "-o", "wide", "get", "svc"))
+			}
+		}
+		harness.Step("there is no route to its backend", func() {
+			l.Deploy(s, "pod1")
+			DeferCleanup(l.RemoveManifest, s.File())
+			harness.Soon(ctx, failing(l, s.Name)).Should(ConsistOf(And(
+				HaveField("Type", v1.ConditionProgrammed), HaveField("Reason", "BackendsUnreachable"), HaveField("Unknown", false),
+				HaveField("Message", HavePrefix("lb: no route to, or no answer to ARP from, 10.42.1.5")))))
+			Expect(weirctl(ctx, l, "get", "svc")).To(MatchRegexp(`(?m)^default/routeless: BackendsUnreachable: lb: no route to`))
+			Expect(column("false")(ctx)).NotTo(BeEmpty())
+		})
+		harness.Step("the others are", func() {
+			for _, p := range cluster.Protocols {
+				harness.Soon(ctx, failing(l, string(p))).Should(BeEmpty())
+			}
+		})
+		harness.Step("there is one", func() {
+			route := []string{"ip", "route", "add", "10.42.1.0/24", "via", "198.51.100.101"}
+			code, out := run(ctx, l.Node("lb"), route...)
+			Expect(code).To(BeZero(), out)
+			harness.Soon(ctx, column("true")).ShouldNot(BeEmpty())
+			Expect(failing(l, s.Name)(ctx)).To(BeEmpty())
+		})
 	})
 })
 
