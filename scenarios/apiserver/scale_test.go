@@ -81,8 +81,9 @@ func (l *lab) applyCrowd(ctx context.Context, size int) {
 func (l *lab) removeCrowd(ctx context.Context, size int) {
 	GinkgoHelper()
 	each(ctx, size, func(ctx context.Context, i int) error { return l.kube.delete(ctx, servicePath(member(i).name)) })
-	Eventually(ctx, func(ctx context.Context) error { return l.programmed(ctx, 0) }).
-		WithTimeout(time.Minute).WithPolling(100 * time.Millisecond).Should(Succeed())
+	for i := range size {
+		l.expectGone(ctx, member(i).name)
+	}
 }
 
 // each does something for 0 to size-1, some at once.
