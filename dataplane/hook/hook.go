@@ -158,7 +158,7 @@ func (h *Hooks) Sync() error {
 			delete(h.hooked, index)
 		}
 	}
-	h.noteOwn(addresses)
+	h.noteOwn(links, addresses)
 	return nil
 }
 

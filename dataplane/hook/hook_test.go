@@ -133,6 +133,46 @@ func (s setup) expect(t *testing.T, name, status string) {
 	})
 }
 
+// The node's own are all addresses of interfaces in use, as they are now.
+func TestAddressesAreTheNodesOwn(t *testing.T) {
+	s := mustHook(t, Options{Choice: TC, Filter: Filter{Blacklist: regexp.MustCompile("^left$")}})
+	want := func(addresses ...string) {
+		t.Helper()
+		nstest.Eventually(t, func() string { return differ(s.Addresses(), addresses...) })
+	}
+	want("192.0.2.1")
+	s.other.Veth(t, "left", "peer2", "198.51.100.1/24", "")
+	second, err := netlink.ParseAddr("192.0.2.9/24")
+	must(t, err)
+	eth1 := nstest.MustLink(t, "eth1")
+	must(t, netlink.AddrAdd(eth1, second))
+	want("192.0.2.1", "192.0.2.9")
+	must(t, netlink.AddrDel(eth1, second))
+	want("192.0.2.1")
+}
+
+// kube-proxy in IPVS mode has a dummy with all service addresses on it, on load
+// balancer nodes too: packets for them are taken before they get there.
+func TestAddressesOfDummiesAreNotTheNodes(t *testing.T) {
+	used := func() *hooked { return &hooked{attachment: attachment{tc: kernelLink{}}} }
+	h := &Hooks{hooked: map[int]*hooked{1: used(), 2: used()}, changed: make(chan struct{}, 1)}
+	h.noteOwn([]netlink.Link{
+		&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: 1}}, &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 2}},
+	}, map[int][]netip.Addr{1: {netip.MustParseAddr("192.0.2.1")}, 2: {netip.MustParseAddr("203.0.113.1")}})
+	if problem := differ(h.Addresses(), "192.0.2.1"); problem != "" {
+		t.Error(problem)
+	}
+}
+
+func differ(own map[netip.Addr]bool, want ...string) string {
+	for _, a := range want {
+		if !own[netip.MustParseAddr(a)] || len(own) != len(want) {
+			return fmt.Sprintf("own addresses %v, want %v", own, want)
+		}
+	}
+	return ""
+}
+
 // hanging counts what hangs at a side of an interface, ours or not.
 func hanging(t *testing.T, name string, at side) (tcx, filters int) {
 	t.Helper()

@@ -10,7 +10,8 @@ import (
 )
 
 // Addresses returns those of the interfaces where packets are taken: what comes for
-// one of them may be the node's own. The map does not change.
+// one of them may be the node's own. Dummies are left out, to which kube-proxy in IPVS
+// mode binds service addresses. The map does not change.
 func (h *Hooks) Addresses() map[netip.Addr]bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -19,10 +20,11 @@ func (h *Hooks) Addresses() map[netip.Addr]bool {
 
 // noteOwn takes over which addresses the hooked interfaces have. The caller holds
 // the lock.
-func (h *Hooks) noteOwn(addresses map[int][]netip.Addr) {
+func (h *Hooks) noteOwn(links []netlink.Link, addresses map[int][]netip.Addr) {
 	own := map[netip.Addr]bool{}
-	for index, have := range h.hooked {
-		if have.attachment.tc == nil {
+	for _, l := range links {
+		index := l.Attrs().Index
+		if l.Type() == "dummy" || h.hooked[index].attachment.tc == nil {
 			continue
 		}
 		for _, a := range addresses[index] {
