@@ -111,7 +111,11 @@ func TestRightsAreThoseOfTheArticle(t *testing.T) {
 		t.Fatal(err)
 	}
 	article, ours := read(t, string(text)), kustomized(t, base)
-	if diff := cmp.Diff(article["ClusterRole <nil>/kube-loxilb"]["rules"], ours["ClusterRole <nil>/kube-weir"]["rules"]); diff != "" {
-		t.Errorf("ClusterRole (-article +base):\n%s", diff)
+	for theirs, name := range map[string]string{
+		"ClusterRole <nil>/kube-loxilb": "ClusterRole <nil>/kube-weir", "Role kube-system/kube-loxilb": "Role weir-system/kube-weir",
+	} {
+		if diff := cmp.Diff(article[theirs]["rules"], ours[name]["rules"]); diff != "" || ours[name] == nil {
+			t.Errorf("%s (-article +base):\n%s", name, diff)
+		}
 	}
 }

@@ -288,6 +288,8 @@ func TestWhoStandsByFollows(t *testing.T) {
 			t.Errorf("it writes: %q", store.writes)
 		}
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	})
 }

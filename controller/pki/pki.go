@@ -16,12 +16,14 @@ import (
 	"time"
 )
 
-// Keys of a Data. The first three are those of a Secret of type
-// kubernetes.io/tls.
+// Keys of a Data; Cert and Key are those of a Secret of type kubernetes.io/tls.
 const (
-	Cert, Key         = "tls.crt", "tls.key"
-	Trusted           = "ca.crt"
-	nextCert, nextKey = "next.crt", "next.key"
+	Cert    = "tls.crt"
+	Key     = "tls.key"
+	Trusted = "ca.crt"
+
+	nextCert = "next.crt"
+	nextKey  = "next.key"
 )
 
 const (

@@ -26,6 +26,7 @@ var _ = Describe("In a Kubernetes cluster", Ordered, ContinueOnFailure, func() {
 	Context("the article", article)
 	Context("a service in its days", life)
 	Context("weir removed", uninstall)
+	Context("weir by kustomize", base)
 })
 
 // root is the repository's folder, as seen from the suite's.

@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 
@@ -12,8 +13,6 @@ import (
 
 // uninstall takes weir out of the cluster again. It comes last.
 func uninstall() {
-	deploy := func(folder string) string { return filepath.Join(root, "deploy", folder) }
-
 	It("lets the services go, and takes their addresses back", func(ctx SpecContext) {
 		wait(ctx, "delete", "svc", "nginx-lb1", "udp-lb1", "sctp-lb1", "web", "--timeout=1m")
 		for _, m := range append([]lab.Machine{cluster.Client}, cluster.Workers...) {
@@ -22,27 +21,29 @@ func uninstall() {
 	})
 
 	It("leaves nothing on any node", func(ctx SpecContext) {
-		files := lab.Manifests()
-		slices.Reverse(files)
-		for _, file := range files {
-			Expect(cluster.Remove(ctx, filepath.Join(deploy("article"), file))).To(Succeed())
-		}
-		cleaner := filepath.Join(deploy("cleanup"), "weir-cleanup.yml")
-		apply(ctx, cleaner)
-		wait(ctx, "-n", "kube-system", "rollout", "status", "daemonset/weir-cleanup", "--timeout=2m")
-		Expect(cluster.Remove(ctx, cleaner)).To(Succeed())
-		for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
-			for _, look := range []string{
-				"ls -d /sys/fs/bpf/weir /var/lib/weir /run/weir 2>/dev/null || true",
-				"ip route show table all proto bgp",
-				"ip route show table all proto 119",
-				"for d in /sys/class/net/*; do tc filter show dev ${d##*/} ingress; tc filter show dev ${d##*/} egress; done | grep weir || true",
-				"ip -details link | grep -i 'prog/xdp' || true",
-			} {
-				left, err := m.Run(ctx, "sh", "-c", look)
-				Expect(err).NotTo(HaveOccurred())
-				Expect(left).To(BeEmpty(), "%s: %s", m.Name, look)
-			}
-		}
+		removeArticle(ctx)
+		clean(ctx)
 	})
+}
+
+// clean takes off the nodes what weir has left there, and looks for more.
+func clean(ctx context.Context) {
+	GinkgoHelper()
+	cleaner := filepath.Join(root, "deploy", "cleanup", "weir-cleanup.yml")
+	apply(ctx, cleaner)
+	wait(ctx, "-n", "kube-system", "rollout", "status", "daemonset/weir-cleanup", "--timeout=2m")
+	Expect(cluster.Remove(ctx, cleaner)).To(Succeed())
+	for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
+		for _, look := range []string{
+			"ls -d /sys/fs/bpf/weir /var/lib/weir /run/weir 2>/dev/null || true",
+			"ip route show table all proto bgp",
+			"ip route show table all proto 119",
+			"for d in /sys/class/net/*; do tc filter show dev ${d##*/} ingress; tc filter show dev ${d##*/} egress; done | grep weir || true",
+			"ip -details link | grep -i 'prog/xdp' || true",
+		} {
+			left, err := m.Run(ctx, "sh", "-c", look)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(left).To(BeEmpty(), "%s: %s", m.Name, look)
+		}
+	}
 }

@@ -1,0 +1,88 @@
+package kind
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/weir-lb/weir/scenarios/kind/lab"
+)
+
+// settings is a folder of a user's own, as docs/install.md has it.
+const settings = `resources: [../base]
+patches:
+- target: {kind: Deployment, name: kube-weir}
+  patch: |
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: "--cidrPools=defaultPool=123.123.123.1/24"}
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: "--extBGPPeers=%s:%d"}
+`
+
+// base installs deploy/base by kustomize, after the article's weir was removed.
+func base() {
+	var address string // of the service, and its port
+
+	BeforeAll(func(ctx SpecContext) {
+		removeArticle(ctx)
+		Expect(cluster.Copy(ctx, filepath.Join(root, "deploy", "base"), "base")).To(Succeed())
+		own, err := os.MkdirTemp("", "weir-settings-")
+		Expect(err).NotTo(HaveOccurred())
+		defer os.RemoveAll(own)
+		page := fmt.Sprintf(settings, cluster.Client.Address, lab.ClientASN)
+		Expect(os.WriteFile(filepath.Join(own, "kustomization.yaml"), []byte(page), 0o600)).To(Succeed())
+		Expect(cluster.Copy(ctx, own, "my-weir")).To(Succeed())
+	}, NodeTimeout(5*time.Minute))
+
+	It("comes up with certificates of its own and the rights of its manifests", func(ctx SpecContext) {
+		wait(ctx, "apply", "-k", "/kustomize/my-weir")
+		for _, what := range []string{"deployment/kube-weir", "daemonset/weir", "daemonset/weir-peer"} {
+			wait(ctx, "-n", "weir-system", "rollout", "status", what, "--timeout=3m")
+		}
+		soon(ctx, kubectl("-n", "weir-system", "get", "secrets", "-l", "weir-lb.io/made-by=kube-weir", "-o", "name")).Should(
+			And(ContainSubstring("weir-ca"), ContainSubstring("weir-tls"), ContainSubstring("kube-weir-tls")))
+	}, NodeTimeout(5*time.Minute))
+
+	It("serves a client outside", func(ctx SpecContext) {
+		apply(ctx, "testdata/web.yml")
+		wait(ctx, "rollout", "status", "deployment/web", "--timeout=2m")
+		ip := kubectl("get", "svc", "web", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
+		soon(ctx, ip).Should(HavePrefix("123.123.123."))
+		found, err := ip(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		address = found + ":55010"
+		soon(ctx, on(cluster.Client, "weir-topo", "request", "http", address, "--count", "20")).Should(ContainSubstring("web-"))
+	}, NodeTimeout(5*time.Minute))
+
+	It("loses nothing in an upgrade of the load balancer nodes", func(ctx SpecContext) {
+		end := beginLoad(ctx, address, 1000)
+		wait(ctx, "-n", "weir-system", "rollout", "restart", "daemonset/weir")
+		wait(ctx, "-n", "weir-system", "rollout", "status", "daemonset/weir", "--timeout=4m")
+		AddReportEntry("connections", end())
+		restarts, err := cluster.Kubectl(ctx, "-n", "weir-system", "get", "pods", "-l", "app=weir",
+			"-o", "jsonpath={.items[*].status.containerStatuses[0].restartCount}")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(strings.Fields(restarts)).To(Equal([]string{"0", "0"}), "the next weir takes over what the one before has pinned")
+	}, NodeTimeout(6*time.Minute))
+
+	It("is taken off again", func(ctx SpecContext) {
+		wait(ctx, "delete", "svc", "web", "--timeout=1m")
+		wait(ctx, "delete", "-k", "/kustomize/my-weir", "--timeout=2m")
+		clean(ctx)
+	}, NodeTimeout(6*time.Minute))
+}
+
+// removeArticle removes what the article's manifests have made; what is not there is no error.
+func removeArticle(ctx context.Context) {
+	GinkgoHelper()
+	files := lab.Manifests()
+	slices.Reverse(files)
+	for _, file := range files {
+		Expect(cluster.Remove(ctx, filepath.Join(root, "deploy", "article", file))).To(Succeed())
+	}
+}
