@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // A drain withdraws, keeps BGP and the services as they are while the peers go
@@ -16,17 +18,17 @@ func TestDrainWithdrawsThenEndsTheNode(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(t.Context()) }()
 	mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
-	eventually(t, "service announced", func() bool { return slices.Equal(r.ports(), []uint16{1}) })
+	waittest.Until(t, "service announced", func() bool { return slices.Equal(r.ports(), []uint16{1}) })
 
 	began := time.Now()
 	drained := make(chan error, 1)
 	go func() { drained <- n.Drain(context.Background()) }()
-	eventually(t, "service withdrawn", func() bool { return len(r.ports()) == 0 })
+	waittest.Until(t, "service withdrawn", func() bool { return len(r.ports()) == 0 })
 	if n.Drained() {
 		t.Error("drained before the peers had time")
 	}
 	mustPut(t, n, "controller", withBGP(state(2, service(vip, 1), service(vip, 2))))
-	eventually(t, "state applied", func() bool { return applied(n) })
+	waittest.Until(t, "state applied", func() bool { return applied(n) })
 	if got := r.ports(); len(got) > 0 {
 		t.Errorf("ports %v are announced while the node is drained", got)
 	}
@@ -53,7 +55,7 @@ func TestAFailedWithdrawalEndsNothing(t *testing.T) {
 	r := &recorder{}
 	n := start(t, Options{Dataplane: r, Speaker: speaker{r}})
 	mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
-	eventually(t, "service announced", func() bool { return slices.Equal(r.ports(), []uint16{1}) })
+	waittest.Until(t, "service announced", func() bool { return slices.Equal(r.ports(), []uint16{1}) })
 	r.mu.Lock()
 	r.bgpFailures = 1
 	r.mu.Unlock()
@@ -61,5 +63,5 @@ func TestAFailedWithdrawalEndsNothing(t *testing.T) {
 		t.Errorf("got %v, drained %t", err, n.Drained())
 	}
 	mustPut(t, n, "controller", withBGP(state(2, service(vip, 2))))
-	eventually(t, "the next state announced", func() bool { return slices.Equal(r.ports(), []uint16{2}) })
+	waittest.Until(t, "the next state announced", func() bool { return slices.Equal(r.ports(), []uint16{2}) })
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 const vip = "192.0.2.1"
@@ -23,7 +24,7 @@ func TestFailedAppliesAreRetriedUntilTheyHold(t *testing.T) {
 	r := &recorder{failures: 5, bgpFailures: 3}
 	n := start(t, Options{Dataplane: r, Speaker: speaker{r}})
 	mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
-	eventually(t, "state applied", func() bool { return applied(n) })
+	waittest.Until(t, "state applied", func() bool { return applied(n) })
 	if applies, asked := r.count(); applies != 9 || asked != 4 {
 		t.Errorf("dataplane was asked %d times, want 5 failures and 4 successes; BGP %d, want 3 failures and a success", applies, asked)
 	}
@@ -39,7 +40,7 @@ func TestBGPDoesNotBeginWithLessThanIsServed(t *testing.T) {
 		r := &recorder{failures: 1}
 		n := start(t, Options{Dataplane: r, Speaker: speaker{r}, RetryMin: time.Hour, RetryMax: time.Hour})
 		mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
-		eventually(t, "error shown", func() bool { return n.Observed(context.Background()).Owners[0].Error != "" })
+		waittest.Until(t, "error shown", func() bool { return n.Observed(context.Background()).Owners[0].Error != "" })
 		if _, asked := r.count(); asked != 0 {
 			t.Errorf("BGP began, and announces %v", r.ports())
 		}
@@ -67,7 +68,7 @@ func TestAFailureIsShownWhileItLasts(t *testing.T) {
 	n := start(t, Options{Dataplane: r, RetryMin: time.Hour, RetryMax: time.Hour})
 	mustPut(t, n, "controller", state(7, service(vip, 1)))
 	var o v1.ObservedState
-	eventually(t, "error shown", func() bool {
+	waittest.Until(t, "error shown", func() bool {
 		o = n.Observed(context.Background())
 		return o.Owners[0].Error != ""
 	})
@@ -80,7 +81,7 @@ func TestAFailureIsShownWhileItLasts(t *testing.T) {
 	}
 	// The pause of an hour must not hold up a change.
 	mustPut(t, n, "controller", state(8, service(vip, 1)))
-	eventually(t, "change applied", func() bool { return applied(n) })
+	waittest.Until(t, "change applied", func() bool { return applied(n) })
 }
 
 func TestChangesDuringAnApplyAreOneMore(t *testing.T) {
@@ -92,7 +93,7 @@ func TestChangesDuringAnApplyAreOneMore(t *testing.T) {
 		mustPut(t, n, "controller", state(i+2, service(vip, uint16(i+2))))
 	}
 	close(r.block)
-	eventually(t, "last change applied", func() bool { return applied(n) })
+	waittest.Until(t, "last change applied", func() bool { return applied(n) })
 	services, err := n.Services(context.Background())
 	if err != nil || len(services) != 1 || services[0].Port != 51 {
 		t.Errorf("got %v, %v, want the service of the last change", services, err)
@@ -106,7 +107,7 @@ func TestNothingHappensWithoutAChange(t *testing.T) {
 	r := &recorder{}
 	n := start(t, Options{Dataplane: r, Speaker: speaker{r}})
 	mustPut(t, n, "controller", state(1, service(vip, 1)))
-	eventually(t, "state applied", func() bool { return applied(n) })
+	waittest.Until(t, "state applied", func() bool { return applied(n) })
 	before, _ := r.count()
 	quiet := time.NewTimer(50 * time.Millisecond) // many times RetryMax
 	<-quiet.C
@@ -120,7 +121,7 @@ func TestAServiceIsAnnouncedOnceProgrammed(t *testing.T) {
 	r := &recorder{refuse: map[uint16]bool{2: true}}
 	n := start(t, Options{Dataplane: r, Speaker: speaker{r}})
 	mustPut(t, n, "controller", withBGP(state(1, service(vip, 1), service(vip, 2))))
-	eventually(t, "state applied", func() bool { return applied(n) })
+	waittest.Until(t, "state applied", func() bool { return applied(n) })
 	if got := r.ports(); !slices.Equal(got, []uint16{1}) {
 		t.Fatalf("announced %v, want [1]: port 2 is not programmed", got)
 	}
@@ -134,7 +135,7 @@ func TestAServiceIsAnnouncedOnceProgrammed(t *testing.T) {
 	r.mu.Lock()
 	r.refuse = nil
 	r.mu.Unlock()
-	eventually(t, "refused service retried", func() bool { return slices.Equal(r.ports(), []uint16{1, 2}) })
+	waittest.Until(t, "refused service retried", func() bool { return slices.Equal(r.ports(), []uint16{1, 2}) })
 }
 
 func TestAnnounceable(t *testing.T) {
@@ -175,7 +176,7 @@ func TestAPeerForwardsNothingAndSaysSo(t *testing.T) {
 	r := &recorder{}
 	n := start(t, Options{Speaker: speaker{r}})
 	mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
-	eventually(t, "state applied", func() bool { return applied(n) })
+	waittest.Until(t, "state applied", func() bool { return applied(n) })
 	o := n.Observed(context.Background())
 	if o.Mode != v1.NodePeer || o.BGP == nil || o.BGP.ASN != 64512 || len(r.ports()) != 0 {
 		t.Errorf("peer says %+v, announces %v", o, r.ports())
@@ -188,7 +189,7 @@ func TestAPeerForwardsNothingAndSaysSo(t *testing.T) {
 func TestBGPWithoutASpeakerIsACondition(t *testing.T) {
 	n := start(t, Options{Dataplane: &recorder{}})
 	mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
-	eventually(t, "state applied", func() bool { return applied(n) })
+	waittest.Until(t, "state applied", func() bool { return applied(n) })
 	o := n.Observed(context.Background())
 	if len(o.Conditions) != 1 || o.Conditions[0].Reason != ReasonBGPDisabled || o.BGP != nil {
 		t.Errorf("got %+v", o.Conditions)

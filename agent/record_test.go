@@ -162,22 +162,6 @@ func start(t *testing.T, o Options) *Node {
 	return n
 }
 
-// eventually polls until the condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(5 * time.Second)
-	defer deadline.Stop()
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for !holds() {
-		select {
-		case <-again.C:
-		case <-deadline.C:
-			t.Fatalf("waited 5 s in vain: %s", what)
-		}
-	}
-}
-
 func mustPut(t *testing.T, n *Node, owner string, s v1.NodeState) {
 	t.Helper()
 	if _, err := n.Put(owner, s); err != nil {

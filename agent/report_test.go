@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // A report names the owner's services that lead nowhere, and no others.
@@ -15,7 +16,7 @@ func TestReportNamesWhatLeadsNowhere(t *testing.T) {
 	mustPut(t, n, "file", state(1, service(vip, 5)))
 	mustPut(t, n, "controller", state(1, service(vip, 1), service(vip, 2), service(vip, 3), service(vip, 5)))
 	// Port 2 has the node try again and again: nothing to wait for but that.
-	eventually(t, "all services tried", func() bool { applies, _ := r.count(); return applies > 1 })
+	waittest.Until(t, "all services tried", func() bool { applies, _ := r.count(); return applies > 1 })
 	report, err := n.Report(t.Context(), "controller")
 	if err != nil || report.Owner != "controller" || report.Desired.Sequence != 1 || report.Applied != report.Desired {
 		t.Errorf("report %+v, %v", report, err)
@@ -39,7 +40,7 @@ func TestReportIsOfTheDataplaneWithoutFlows(t *testing.T) {
 	r := &recorder{}
 	n := start(t, Options{Dataplane: flowless{r}})
 	mustPut(t, n, "controller", state(1, service(vip, 1)))
-	eventually(t, "applied", func() bool { applies, _ := r.count(); return applies > 0 })
+	waittest.Until(t, "applied", func() bool { applies, _ := r.count(); return applies > 0 })
 	if report, err := n.Report(t.Context(), "controller"); err != nil || len(report.Faults) != 0 {
 		t.Errorf("report %+v, %v", report, err)
 	}

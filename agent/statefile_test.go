@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // openFile opens the state file in dir until the test ends, or it is closed.
@@ -50,7 +51,7 @@ func TestARestartKeepsWhatEveryOwnerWants(t *testing.T) {
 
 	r := &recorder{}
 	after := start(t, Options{Dataplane: r, Speaker: speaker{r}, StateFile: openFile(t, dir)})
-	eventually(t, "restored state applied", func() bool { return applied(after) && len(after.Owners()) == 3 })
+	waittest.Until(t, "restored state applied", func() bool { return applied(after) && len(after.Owners()) == 3 })
 	if got := after.store.Desired(); picture(got) != picture(want) || !equalGenerations(got, want) {
 		t.Errorf("after the restart %s %v\nbefore %s %v", picture(got), got.Generations, picture(want), want.Generations)
 	}
@@ -163,7 +164,7 @@ func TestADiskThatFailsRefusesNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustPut(t, n, "controller", state(1, service(vip, 1)))
-	eventually(t, "state applied", func() bool { return applied(n) })
+	waittest.Until(t, "state applied", func() bool { return applied(n) })
 	c := n.Observed(context.Background()).Conditions
 	if len(c) != 1 || c[0].Reason != ReasonNotSaved || !strings.Contains(c[0].Message, "a restart would forget") {
 		t.Fatalf("conditions %+v, want one that says the state is not saved", c)
@@ -171,7 +172,7 @@ func TestADiskThatFailsRefusesNobody(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "state saved", func() bool { return len(n.Observed(context.Background()).Conditions) == 0 })
+	waittest.Until(t, "state saved", func() bool { return len(n.Observed(context.Background()).Conditions) == 0 })
 	data, err := os.ReadFile(filepath.Join(dir, stateName))
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 func TestWithoutDead(t *testing.T) {
@@ -107,7 +108,7 @@ func TestBackendsDecideWhatIsAnnounced(t *testing.T) {
 		if dead[1] {
 			want = want[1:]
 		}
-		eventually(t, "announcement", func() bool { return slices.Equal(r.ports(), want) })
+		waittest.Until(t, "announcement", func() bool { return slices.Equal(r.ports(), want) })
 	}
 }
 
@@ -116,7 +117,7 @@ func TestBackendsDoNotMatterWithoutWithdrawal(t *testing.T) {
 	r := &recorder{changed: make(chan struct{})}
 	n := start(t, Options{Dataplane: r, Speaker: speaker{r}})
 	mustPut(t, n, "controller", withBGP(state(1, service(vip, 1))))
-	eventually(t, "state applied", func() bool { return applied(n) })
+	waittest.Until(t, "state applied", func() bool { return applied(n) })
 	before, _ := r.count()
 	r.changed <- struct{}{}
 	r.changed <- struct{}{} // the first was taken, and nothing came of it

@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // where asks n times over TCP and counts which pod answered.
@@ -82,7 +83,7 @@ func TestAnUnreachableBackendIsAvoided(t *testing.T) {
 
 func expectBackend(t *testing.T, d *Dataplane, index int, state string) {
 	t.Helper()
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		statuses, err := d.Services(t.Context())
 		if err != nil {
 			return err.Error()
@@ -106,7 +107,7 @@ func TestTrafficFollowsTheNetwork(t *testing.T) {
 	n.client.Veth(t, "eth1", "up", "192.0.2.1/24", "192.0.2.2/24")
 	n.client.Do(t, func() { nstest.MustRoute(t, "0.0.0.0/0", "192.0.2.1") })
 	anew := nstest.MustLink(t, "eth1").Attrs().Index
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		for _, i := range d.Interfaces() {
 			if i.Index == anew && i.Hook == "tc" {
 				return ""
@@ -170,7 +171,7 @@ func TestNoServiceTakesTheNodesOwnAddress(t *testing.T) {
 		t.Errorf("the node's own address is taken: %+v", s.Conditions)
 	}
 	must(t, netlink.AddrDel(eth1, own))
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if s, err := d.Services(t.Context()); err != nil || !s[0].Programmed {
 			return fmt.Sprintf("the address is free, and the service %+v, %v", s, err)
 		}
@@ -208,7 +209,7 @@ func TestIDsAreFreedAfterTheirFlows(t *testing.T) {
 		t.Error("ids are free while flows name them")
 	}
 	d.removeFlows(t)
-	nstest.Eventually(t, sweep)
+	waittest.Eventually(t, sweep)
 }
 
 func must(t *testing.T, err error) {

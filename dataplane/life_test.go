@@ -17,6 +17,7 @@ import (
 	"github.com/weir-lb/weir/bpf"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/dataplane/maps"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // removeFlows empties both tables, as time would.
@@ -68,7 +69,7 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 	if left := hooksOn(t, "eth1"); left != "" {
 		t.Errorf("after Close: %s", left)
 	}
-	nstest.Eventually(t, func() string { // the kernel frees them after a grace period
+	waittest.Eventually(t, func() string { // the kernel frees them after a grace period
 		for _, id := range programs {
 			if p, err := ebpf.NewProgramFromID(id); err == nil {
 				p.Close()
@@ -133,7 +134,7 @@ func TestNothingIsLeftAfterSIGKILL(t *testing.T) {
 		must(t, err)
 		must(t, d.Close())
 	}
-	nstest.Eventually(t, func() string { return hooksOn(t, "eth1") })
+	waittest.Eventually(t, func() string { return hooksOn(t, "eth1") })
 }
 
 func TestNewRefusesWhatCannotBe(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/dataplane/nexthop"
 	"github.com/weir-lb/weir/dataplane/uplink"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 func TestOnNode(t *testing.T) {
@@ -41,7 +42,7 @@ func TestOnNode(t *testing.T) {
 
 func expectCondition(t *testing.T, d *Dataplane, want string) {
 	t.Helper()
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		statuses, err := d.Services(t.Context())
 		if err != nil {
 			return err.Error()

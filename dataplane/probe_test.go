@@ -11,6 +11,7 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/health"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // quick finds a dead endpoint in half a second.
@@ -45,7 +46,7 @@ func server(t *testing.T, host *nstest.Namespace, protocol v1.Protocol) (stop fu
 // expectHealthy waits until the condition says whether all backends are healthy.
 func expectHealthy(t *testing.T, d *Dataplane, want bool) {
 	t.Helper()
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		statuses, err := d.Services(t.Context())
 		if err != nil {
 			return err.Error()
@@ -81,7 +82,7 @@ func TestADeadBackendGetsNoNewFlows(t *testing.T) {
 			}
 			before := drops(t, d, "no_backend")
 			n.knock(t, protocol)
-			nstest.Eventually(t, func() string {
+			waittest.Eventually(t, func() string {
 				if drops(t, d, "no_backend") == before {
 					return "nothing is dropped for want of a backend"
 				}
@@ -98,7 +99,7 @@ func TestADeadBackendGetsNoNewFlows(t *testing.T) {
 // expectProbed waits for the first probe and sees that it was good.
 func expectProbed(t *testing.T, d *Dataplane) {
 	t.Helper()
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		statuses, err := d.Services(t.Context())
 		if err != nil {
 			return err.Error()

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // A thousand clients hold connections, half of them within the head of a request
@@ -40,7 +42,7 @@ func TestAThousandSlowClientsDoNotShutOutOthers(t *testing.T) {
 	}
 	// The last ones closed are on their way out.
 	limit := DefaultLimits.Connections
-	eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		// One descriptor for each client, one for each connection of the server.
 		if open := descriptors(t); open > clients+limit+50 {
 			return fmt.Sprintf("%d descriptors are open, want %d and a few", open, clients+limit)
@@ -53,25 +55,6 @@ func TestAThousandSlowClientsDoNotShutOutOthers(t *testing.T) {
 	})
 	if more := heapInUse() - heap; more > 64<<20 {
 		t.Errorf("%d MB more are in use", more>>20)
-	}
-}
-
-// eventually asks again until problem is empty, for 5 s at most.
-func eventually(t *testing.T, problem func() string) {
-	t.Helper()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	deadline := time.After(5 * time.Second)
-	for {
-		last := problem()
-		if last == "" {
-			return
-		}
-		select {
-		case <-again.C:
-		case <-deadline:
-			t.Fatal(last)
-		}
 	}
 }
 
@@ -88,32 +71,4 @@ func descriptors(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(entries)
-}
-
-// Who has a request under way stays while others only hold connections.
-func TestTheOldestWithoutARequestGoesFirst(t *testing.T) {
-	c := newConnections(2, quiet)
-	pipe := func() net.Conn {
-		ours, theirs := net.Pipe()
-		t.Cleanup(func() { ours.Close(); theirs.Close() })
-		return ours
-	}
-	busy, idle, third, fourth := pipe(), pipe(), pipe(), pipe()
-	c.follow(busy, http.StateNew)
-	c.follow(busy, http.StateActive)
-	c.follow(idle, http.StateNew)
-	c.follow(third, http.StateNew)
-	if _, stays := c.since[busy]; !stays || len(c.since) != 2 || !c.since[idle].IsZero() {
-		t.Errorf("of one with a request and one without, the wrong one went: %v", c.since)
-	}
-	c.follow(third, http.StateActive)
-	c.follow(fourth, http.StateNew)
-	if _, stays := c.since[busy]; stays || len(c.since) != 2 {
-		t.Errorf("all had requests, and the oldest stays: %v", c.since)
-	}
-	c.follow(busy, http.StateIdle) // told late of one that is gone
-	c.follow(fourth, http.StateClosed)
-	if len(c.since) != 1 || len(c.busy) != 1 {
-		t.Errorf("%d connections, %d busy; want 1, 1", len(c.since), len(c.busy))
-	}
 }

@@ -26,16 +26,13 @@ package api
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/agent/metrics"
+	"github.com/weir-lb/weir/api/transport"
 )
 
 // Limits bound what one client can take. The zero value is DefaultLimits.
@@ -43,23 +40,11 @@ type Limits struct {
 	// Body is the most that a request may carry, in bytes: 10 000 services
 	// with 10 backends are 10 MB.
 	Body int64
-	// Connections is how many a listener has open at a time: for one more, the
-	// oldest goes.
-	Connections int
-	// Header and Read bound the time to read a request's head and all of it,
-	// Write the time from there to the end of the answer, Idle the life of an
-	// unused connection.
-	Header, Read, Write, Idle time.Duration
-	// Shutdown is how long requests under way may take when the server ends.
-	Shutdown time.Duration
+	transport.Limits
 }
 
-// DefaultLimits let 64 MiB come in over a link of 20 Mbit/s.
-var DefaultLimits = Limits{
-	Body: 64 << 20, Connections: 256,
-	Header: 5 * time.Second, Read: 30 * time.Second, Write: 60 * time.Second, Idle: 2 * time.Minute,
-	Shutdown: 5 * time.Second,
-}
+// DefaultLimits are transport's, and a body of 64 MiB.
+var DefaultLimits = Limits{Body: 64 << 20, Limits: transport.DefaultLimits}
 
 // Server answers for a node on any number of listeners.
 type Server struct {
@@ -77,46 +62,7 @@ func New(node *agent.Node, log *slog.Logger, limits Limits) *Server {
 	return &Server{node: node, log: log, limits: limits, metrics: metrics.Handler(metrics.Registry(node))}
 }
 
-// Run serves on listeners until ctx ends, lets requests under way finish, and
-// closes the listeners. Its error is that of the first listener that fails.
+// Run serves on listeners as transport.Serve does.
 func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
-	group, ctx := errgroup.WithContext(ctx)
-	handler := s.Handler()
-	for _, l := range listeners {
-		group.Go(func() error { return s.serve(ctx, l, handler) })
-	}
-	return group.Wait()
-}
-
-// serve is Run for one listener, so that each has its own bound: who fills the
-// port does not keep the node's own clients from the socket.
-func (s *Server) serve(ctx context.Context, l net.Listener, handler http.Handler) error {
-	server := &http.Server{
-		Handler:           handler,
-		ConnState:         newConnections(s.limits.Connections, s.log).follow,
-		ReadHeaderTimeout: s.limits.Header,
-		ReadTimeout:       s.limits.Read,
-		WriteTimeout:      s.limits.Write,
-		IdleTimeout:       s.limits.Idle,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-ctx.Done()
-		// The end of ctx must not cut what Shutdown waits for.
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Shutdown)
-		defer cancel()
-		if err := server.Shutdown(grace); err != nil {
-			return server.Close()
-		}
-		return nil
-	})
-	return group.Wait()
+	return transport.Serve(ctx, s.Handler(), s.limits.Limits, s.log, listeners...)
 }

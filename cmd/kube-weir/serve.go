@@ -3,17 +3,16 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/cmd/internal/tcpapi"
 	"github.com/weir-lb/weir/controller/k8s"
 	"github.com/weir-lb/weir/controller/metrics"
 	"github.com/weir-lb/weir/controller/pki"
@@ -38,18 +37,26 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group.Go(func() error { defer cancel(); return work(ctx) })
-	group.Go(func() error { return serveHTTP(ctx, routes(p.desk, p.pushes), log, faces.api...) })
+	api := server(routes(p.desk, p.pushes), log)
+	group.Go(func() error { return api(ctx, faces.api...) })
 	if faces.late {
-		group.Go(func() error { return serveLate(ctx, c, routes(p.desk, p.pushes), log) })
+		group.Go(func() error { return tcpapi.ServeLate(ctx, c.listen, c.tls, log, api) })
 	}
 	if faces.health != nil {
-		group.Go(func() error { return serveHTTP(ctx, probes(p.desk), log, faces.health) })
+		group.Go(func() error { return server(probes(p.desk), log)(ctx, faces.health) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	log.Info("kube-weir ends")
 	return nil
+}
+
+// server returns what serves h on listeners until its context ends.
+func server(h http.Handler, log *slog.Logger) func(context.Context, ...net.Listener) error {
+	return func(ctx context.Context, listeners ...net.Listener) error {
+		return transport.Serve(ctx, h, transport.DefaultLimits, log, listeners...)
+	}
 }
 
 // prepare returns the program and what runs it: on a folder, or on a cluster,
@@ -117,22 +124,6 @@ func listen(ctx context.Context, c config, log *slog.Logger) (*faces, error) {
 	return f, nil
 }
 
-// serveLate serves the API on TCP as soon as there are certificates for it.
-func serveLate(ctx context.Context, c config, h http.Handler, log *slog.Logger) error {
-	l, err := transport.AwaitTCP(ctx, c.listen, c.tls, func(why error) {
-		log.Warn("api waits for certificates and answers on its socket alone", "address", c.listen, "error", why)
-	})
-	switch {
-	case err != nil:
-		return fmt.Errorf("listen for the API: %w", err)
-	case l == nil:
-		return nil
-	}
-	defer l.Close()
-	log.Info("api listens", "address", l.Addr().String(), "tls", true)
-	return serveHTTP(ctx, h, log, l)
-}
-
 // tell logs what happened.
 func tell(log *slog.Logger, events []v1.Event, problems []v1.Problem, skipped []string) {
 	for _, e := range events {
@@ -148,37 +139,4 @@ func tell(log *slog.Logger, events []v1.Event, problems []v1.Problem, skipped []
 	for _, s := range skipped {
 		log.Debug("skipped a kind that is not used", "object", s)
 	}
-}
-
-// serveHTTP answers until ctx ends and lets requests under way finish.
-func serveHTTP(ctx context.Context, h http.Handler, log *slog.Logger, listeners ...net.Listener) error {
-	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second, // nothing here takes a body
-		WriteTimeout:      time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, l := range listeners {
-		group.Go(func() error {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
-	}
-	group.Go(func() error {
-		<-ctx.Done()
-		// The end of ctx must not cut what Shutdown waits for.
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		if err := server.Shutdown(grace); err != nil {
-			return server.Close()
-		}
-		return nil
-	})
-	return group.Wait()
 }

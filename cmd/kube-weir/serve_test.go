@@ -8,19 +8,22 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/agent/api"
 	"github.com/weir-lb/weir/api/client"
+	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/internal/leaktest"
+	"github.com/weir-lb/weir/internal/waittest"
+	"github.com/weir-lb/weir/topo/pki"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -64,21 +67,6 @@ func (n *weirNode) holds() v1.NodeState {
 		n.Fatal(err)
 	}
 	return states["controller"]
-}
-
-// eventually polls until ok, for 10 s at most.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not within 10 s: %s", what)
-		}
-	}
 }
 
 // lockedBuffer is a log that may be read while it is written.
@@ -125,7 +113,7 @@ func startController(t *testing.T, manifests, socket string, more ...string) *ru
 		t.Fatal(err)
 	}
 	t.Cleanup(r.client.Close)
-	eventually(t, "kube-weir is ready", func() bool { return r.client.Ready(context.Background()) == nil })
+	waittest.Until(t, "kube-weir is ready", func() bool { return r.client.Ready(context.Background()) == nil })
 	return r
 }
 
@@ -138,9 +126,19 @@ func (r *running) status() v1.ControllerStatus {
 	return s
 }
 
+// listens is where it does on TCP, by its log.
+func (r *running) listens() string {
+	r.Helper()
+	found := regexp.MustCompile(`msg="api listens" address=(\S+)`).FindStringSubmatch(r.log.String())
+	if found == nil {
+		r.Fatalf("the log does not say where it listens:\n%s", r.log)
+	}
+	return found[1]
+}
+
 func (r *running) waitInSync() {
 	r.Helper()
-	eventually(r.T, "all nodes are in sync", func() bool {
+	waittest.Until(r.T, "all nodes are in sync", func() bool {
 		for _, n := range r.status().Nodes {
 			if n.State != v1.PushInSync {
 				return false
@@ -215,14 +213,14 @@ func TestManifestsReachTheNodes(t *testing.T) {
 		t.Errorf("the worker holds %+v", s)
 	}
 
-	eventually(t, "what the master says of the service is told: it has no dataplane", func() bool {
+	waittest.Until(t, "what the master says of the service is told: it has no dataplane", func() bool {
 		conditions := r.status().Services[0].Conditions
 		c := conditions[len(conditions)-1]
 		return c.Type == v1.ConditionProgrammed && c.Reason == agent.ReasonPeerNode && strings.HasPrefix(c.Message, "master1: this node is a BGP peer")
 	})
 
 	writeFile(t, filepath.Join(manifests, "nginx.yaml"), serviceManifest(55012))
-	eventually(t, "the new port is on the master", func() bool {
+	waittest.Until(t, "the new port is on the master", func() bool {
 		s := master.holds().Services
 		return len(s) == 1 && s[0].Port == 55012
 	})
@@ -232,12 +230,12 @@ func TestManifestsReachTheNodes(t *testing.T) {
 	}
 
 	master.stop()
-	eventually(t, "the node that is down is shown", func() bool { return r.status().Nodes[0].State == v1.PushRetrying })
+	waittest.Until(t, "the node that is down is shown", func() bool { return r.status().Nodes[0].State == v1.PushRetrying })
 	master = startNode(t, master.addr)
-	eventually(t, "the restarted master has its state again", func() bool { return master.holds().Generation == changed })
+	waittest.Until(t, "the restarted master has its state again", func() bool { return master.holds().Generation == changed })
 
 	writeFile(t, filepath.Join(manifests, "nginx.yaml"), strings.Replace(serviceManifest(55012), "nodePort", "nodeport", 1))
-	eventually(t, "the broken manifest is told with file, line and field", func() bool {
+	waittest.Until(t, "the broken manifest is told with file, line and field", func() bool {
 		p := r.status().Problems
 		return len(p) == 1 && p[0].Object == filepath.Join(manifests, "nginx.yaml")+":8" && strings.HasPrefix(p[0].Message, "spec.ports[0].nodeport: unknown field")
 	})
@@ -269,11 +267,7 @@ func TestManifestsReachTheNodes(t *testing.T) {
 func TestMetricsOverTCP(t *testing.T) {
 	dir := t.TempDir()
 	r := startController(t, dir, filepath.Join(dir, "api.sock"), "--listen=127.0.0.1:0")
-	found := regexp.MustCompile(`msg="api listens" address=(\S+)`).FindStringSubmatch(r.log.String())
-	if found == nil {
-		t.Fatalf("the log does not say where it listens:\n%s", r.log)
-	}
-	answer, err := http.Get("http://" + found[1] + "/metrics")
+	answer, err := http.Get("http://" + r.listens() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,6 +277,62 @@ func TestMetricsOverTCP(t *testing.T) {
 	if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), "kube_weir_build_info") {
 		t.Errorf("status %d, %v:\n%s", answer.StatusCode, err, body)
 	}
+}
+
+// With certificates those of the same authority are let in, also while others
+// hold more connections than there may be.
+func TestListenWithCertificates(t *testing.T) {
+	dir := t.TempDir()
+	ours, theirs := certificates(t), certificates(t)
+	r := startController(t, dir, filepath.Join(dir, "api.sock"), "--listen=127.0.0.1:0",
+		"--tls-cert="+ours.Cert, "--tls-key="+ours.Key, "--tls-ca="+ours.CA)
+	at := r.listens()
+	ask := func(o client.Options) error {
+		c, err := client.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = c.Controller(t.Context())
+		return err
+	}
+	for range transport.DefaultLimits.Connections + 1 {
+		conn, err := net.Dial("tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	waittest.Until(t, "the log says that it is full", func() bool { return strings.Contains(r.log.String(), "api is full") })
+	if err := ask(client.Options{Server: "https://" + at, TLS: ours}); err != nil {
+		t.Errorf("with a certificate: %v", err)
+	}
+	theirs.CA = ours.CA
+	for name, o := range map[string]client.Options{
+		"with another authority's": {Server: "https://" + at, TLS: theirs}, "without TLS": {Server: "http://" + at},
+	} {
+		if err := ask(o); err == nil {
+			t.Errorf("%s: let in", name)
+		}
+	}
+}
+
+// certificates are files for this machine of an authority of their own.
+func certificates(t *testing.T) transport.Files {
+	t.Helper()
+	dir := t.TempDir()
+	f := transport.Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), CA: filepath.Join(dir, "ca.crt")}
+	authority, err := pki.New("test")
+	if err == nil {
+		err = authority.WriteCA(f.CA)
+	}
+	if err == nil {
+		err = authority.Issue("kube-weir", []netip.Addr{netip.MustParseAddr("127.0.0.1")}, f.Cert, f.Key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 // Without certificates nobody beyond this machine is let in.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-lb/weir/api/client"
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // Descriptors and goroutines of a weir are as many after many states, whose BGP
@@ -34,7 +35,7 @@ func TestDescriptorsAndGoroutinesStayFlat(t *testing.T) {
 		before = mustUse(t, pid, socket)
 		return before == last
 	}
-	eventually(t, settled)
+	waittest.Until(t, "what it holds has settled", settled)
 	for range 25 {
 		put(3)
 		put(0)
@@ -45,12 +46,12 @@ func TestDescriptorsAndGoroutinesStayFlat(t *testing.T) {
 			t.Logf("after %d states %+v, at first %+v", sequence, after, before)
 		}
 	})
-	eventually(t, func() bool {
+	waittest.Until(t, "it holds no more than at first", func() bool {
 		after = mustUse(t, pid, socket)
 		return after.descriptors <= before.descriptors && after.goroutines <= before.goroutines
 	})
 	put(3)
-	eventually(t, func() bool { // control: the look sees what a neighbour takes
+	waittest.Until(t, "control: the look sees what a neighbour takes", func() bool {
 		return mustUse(t, pid, socket).goroutines > before.goroutines
 	})
 }
@@ -76,7 +77,7 @@ func mustApply(t *testing.T, api *client.Client, s v1.NodeState) {
 	if _, err := api.PutState(ctx, "controller", s); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool {
+	waittest.Until(t, "the state is in force", func() bool {
 		owners, err := api.Owners(ctx)
 		return err == nil && len(owners) == 1 && owners[0].Applied == s.Generation
 	})

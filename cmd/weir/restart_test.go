@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-lb/weir/api/client"
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // startProcess runs weir --peer as a process of its own, in a network namespace
@@ -45,7 +46,7 @@ func startProcess(t *testing.T, socket, stateDir string) (api *client.Client, pi
 		}
 	})
 	api = mustClient(t, client.Options{Socket: socket})
-	eventually(t, func() bool { return api.Healthy(context.Background()) == nil })
+	waittest.Until(t, "weir answers", func() bool { return api.Healthy(context.Background()) == nil })
 	return api, cmd.Process.Pid, kill
 }
 
@@ -68,7 +69,7 @@ func TestSIGKILLForgetsNothing(t *testing.T) {
 			if err != nil || len(s) != 1 || s[0].Port != 80 {
 				t.Errorf("start %d: services %+v, %v", sequence, s, err)
 			}
-			eventually(t, func() bool {
+			waittest.Until(t, "the state is in force", func() bool {
 				o, err := api.Observed(ctx)
 				return err == nil && len(o.Owners) == 1 && o.Owners[0].Applied == o.Owners[0].Desired
 			})

@@ -12,6 +12,7 @@ import (
 	"github.com/weir-lb/weir/agent"
 	"github.com/weir-lb/weir/agent/api"
 	"github.com/weir-lb/weir/api/transport"
+	"github.com/weir-lb/weir/cmd/internal/tcpapi"
 	"github.com/weir-lb/weir/cmd/internal/version"
 	"github.com/weir-lb/weir/dataplane/overlay"
 )
@@ -63,7 +64,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	if late {
 		faces.Go(func() error {
 			defer cancel()
-			return serveLate(answering, c, server, log)
+			return tcpapi.ServeLate(answering, c.listen, c.tls, log, server.Run)
 		})
 	}
 	err = errors.Join(work(ctx, node, filters), end(node, c, p, filters, file))
@@ -127,23 +128,6 @@ func openState(c config, log *slog.Logger) (*agent.StateFile, error) {
 
 // waits tells whether the API has to wait for certificates on TCP.
 func (c config) waits() bool { return c.listen != "" && transport.Lacking(c.tls) != nil }
-
-// serveLate serves the API on TCP as soon as there are certificates for it. All
-// else of the node has begun: forwarding needs none.
-func serveLate(ctx context.Context, c config, server *api.Server, log *slog.Logger) error {
-	l, err := transport.AwaitTCP(ctx, c.listen, c.tls, func(why error) {
-		log.Warn("api waits for certificates and answers on its socket alone", "address", c.listen, "error", why)
-	})
-	switch {
-	case err != nil:
-		return fmt.Errorf("listen for the API: %w", err)
-	case l == nil:
-		return nil
-	}
-	defer l.Close()
-	log.Info("api listens", "address", l.Addr().String(), "tls", true)
-	return server.Run(ctx, l)
-}
 
 // listen opens the API's sockets; late leaves TCP to serveLate. A socket that
 // another weir uses is an error.

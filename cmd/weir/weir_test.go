@@ -20,6 +20,7 @@ import (
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/internal/leaktest"
+	"github.com/weir-lb/weir/internal/waittest"
 	"github.com/weir-lb/weir/topo/pki"
 )
 
@@ -129,7 +130,7 @@ func startPeer(t *testing.T, args ...string) (c config, stop func()) {
 	})
 	t.Cleanup(stop)
 	api := mustClient(t, client.Options{Socket: socket})
-	eventually(t, func() bool { return api.Healthy(ctx) == nil })
+	waittest.Until(t, "weir answers", func() bool { return api.Healthy(ctx) == nil })
 	return c, stop
 }
 
@@ -220,7 +221,7 @@ func TestPeerWaitsForItsCertificates(t *testing.T) {
 		}
 	}
 	api := mustClient(t, client.Options{Server: "https://" + at.String(), TLS: files})
-	eventually(t, func() bool { return api.Healthy(t.Context()) == nil })
+	waittest.Until(t, "weir answers", func() bool { return api.Healthy(t.Context()) == nil })
 }
 
 // issue makes an authority and a certificate of it for addr.
@@ -236,20 +237,4 @@ func issue(t *testing.T, addr netip.Addr) transport.Files {
 		t.Fatal(err)
 	}
 	return f
-}
-
-// eventually polls until the condition holds.
-func eventually(t *testing.T, holds func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(5 * time.Second)
-	defer deadline.Stop()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for !holds() {
-		select {
-		case <-deadline.C:
-			t.Fatal("waited 5 s in vain")
-		case <-again.C:
-		}
-	}
 }

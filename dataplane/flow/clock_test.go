@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/dataplane/loader"
 	"github.com/weir-lb/weir/internal/leaktest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -35,7 +35,7 @@ func TestClockTellsTicksFromTheKernel(t *testing.T) {
 	}
 	started := time.Now()
 	var ticked time.Duration
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		now, err := clock.Now(t.Context())
 		if err != nil {
 			return err.Error()

@@ -15,6 +15,7 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // pages is a server with a page for each answer.
@@ -77,7 +78,7 @@ func TestPages(t *testing.T) {
 		{"none where there is TLS", page(v1.ProbeHTTP, secure, "/", ""), "get /: status 400", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(tt.timeout, nstest.Deadline))
+			ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(tt.timeout, waittest.Deadline))
 			defer cancel()
 			latency, err := new(Network).Probe(ctx, tt.target)
 			switch {
@@ -107,13 +108,13 @@ func TestPagesKeepNoConnections(t *testing.T) {
 	defer server.Close()
 	n := new(Network)
 	for range 100 {
-		ctx, cancel := context.WithTimeout(t.Context(), nstest.Deadline)
+		ctx, cancel := context.WithTimeout(t.Context(), waittest.Deadline)
 		if _, err := n.Probe(ctx, page(v1.ProbeHTTPS, server, "/", "well")); err != nil {
 			t.Fatal(err)
 		}
 		cancel()
 	}
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if left := open.Load(); left != 0 {
 			return fmt.Sprintf("%d connections are left", left)
 		}

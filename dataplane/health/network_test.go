@@ -14,6 +14,7 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 const (
@@ -216,7 +217,7 @@ func TestSCTPIgnoresErrorsOfOthers(t *testing.T) {
 	if err := s.await(&initiation{association: probing}); err == nil || strings.Contains(err.Error(), "protocol") {
 		t.Errorf("got %v, want no answer", err)
 	}
-	_ = s.file.SetDeadline(time.Now().Add(nstest.Deadline))
+	_ = s.file.SetDeadline(time.Now().Add(waittest.Deadline))
 	ours := association{source: probing.source, destination: open, tag: 1}
 	if err := s.send(ours.init(1)); err != nil {
 		t.Fatal(err)
@@ -283,7 +284,7 @@ func TestServersThatStopAndStart(t *testing.T) {
 // expectDown waits until every target was asked and n of them are down.
 func expectDown(t *testing.T, m *Monitor, n int) {
 	t.Helper()
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		down := 0
 		for target, s := range m.Report() {
 			if s.Probe == nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // peer is an SCTP host that stands on a raw socket: it knows INIT and ABORT,
@@ -95,7 +96,7 @@ func (p *peer) answer(packet []byte) []byte {
 // aborted waits until n probes were ended by ABORT with the peer's own tag.
 func (p *peer) aborted(t *testing.T, n int) {
 	t.Helper()
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.aborts[peerTag] != n {

@@ -14,6 +14,7 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // gaps is a prober that keeps the longest time between two probes of a target.
@@ -132,7 +133,7 @@ func TestThousandsOfSocketsAreProbedOnTime(t *testing.T) {
 	m := New(g, timing)
 	began, spent := time.Now(), cpu(t)
 	watch(t, m, all)
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if _, probes, _ := g.seen(); probes < 2*len(all) {
 			return fmt.Sprintf("%d probes, want two of each of %d", probes, len(all))
 		}

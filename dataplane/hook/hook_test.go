@@ -18,6 +18,7 @@ import (
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/dataplane/maps"
 	"github.com/weir-lb/weir/internal/leaktest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 func TestMain(m *testing.M) {
@@ -125,7 +126,7 @@ func (s setup) status(name string) string {
 
 func (s setup) expect(t *testing.T, name, status string) {
 	t.Helper()
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if got := s.status(name); !strings.HasPrefix(got, status) {
 			return fmt.Sprintf("%s has status %q, want %q", name, got, status)
 		}
@@ -271,7 +272,7 @@ func TestInterfacesAreFollowed(t *testing.T) {
 	eth2 := nstest.MustLink(t, "eth2")
 
 	must(t, netlink.LinkSetMTU(eth2, 1400))
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if got, _ := s.devices.at(eth2.Attrs().Index); got.MTU != 1400 {
 			return fmt.Sprintf("device has MTU %d, want 1400", got.MTU)
 		}
@@ -281,7 +282,7 @@ func TestInterfacesAreFollowed(t *testing.T) {
 	address, err := netlink.ParseAddr("198.51.100.7/24")
 	must(t, err)
 	must(t, netlink.AddrAdd(eth2, address))
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if got, _ := s.devices.at(eth2.Attrs().Index); got.Address != netip.MustParseAddr("198.51.100.7") {
 			return fmt.Sprintf("device has address %s, want 198.51.100.7", got.Address)
 		}
@@ -299,7 +300,7 @@ func TestInterfacesAreFollowed(t *testing.T) {
 	expectEgress(t, "eth2", 1, 0)
 
 	must(t, netlink.LinkDel(eth2))
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if _, known := s.devices.at(eth2.Attrs().Index); known || s.status("eth2") != "" {
 			return "eth2 is gone and still known"
 		}

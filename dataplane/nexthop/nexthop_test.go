@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/internal/leaktest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 func TestMain(m *testing.M) {
@@ -84,7 +85,7 @@ func (s setup) expectUnreachable(t *testing.T, want ...netip.Addr) {
 	for _, a := range want {
 		set[a] = true
 	}
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if got := s.Paths().Unreachable; !maps.Equal(got, set) {
 			return fmt.Sprintf("unreachable are %v, want %v", got, want)
 		}
@@ -113,7 +114,7 @@ func TestPathsAreKnownAtOnce(t *testing.T) {
 func TestNeighboursAreResolvedWithoutTraffic(t *testing.T) {
 	s := mustKeep(t)
 	s.Watch([]netip.Addr{behind})
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		all, err := s.kernel.neighbours()
 		if err != nil {
 			return err.Error()
@@ -204,7 +205,7 @@ func TestAnotherMACChangesTheGeneration(t *testing.T) {
 		}
 	}
 	set("02:00:00:00:00:01")
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.neighbours[neighbour{index, onLink}].mac != [6]byte{2, 0, 0, 0, 0, 1} {
@@ -214,7 +215,7 @@ func TestAnotherMACChangesTheGeneration(t *testing.T) {
 	})
 	before := s.generation.read()
 	set("02:00:00:00:00:02")
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if s.generation.read() == before {
 			return "the generation did not change with the MAC"
 		}

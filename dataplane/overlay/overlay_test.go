@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/internal/leaktest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 func TestMain(m *testing.M) {
@@ -67,7 +68,7 @@ func TestLocal(t *testing.T) {
 
 func expect(t *testing.T, device string, want int) {
 	t.Helper()
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if got, err := readSetting(device); err != nil || got != want {
 			return fmt.Sprintf("rp_filter of %s is %d (%v), want %d", device, got, err, want)
 		}

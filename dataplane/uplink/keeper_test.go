@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 func TestMain(m *testing.M) {
@@ -88,7 +89,7 @@ func state(t *testing.T) string {
 
 func expect(t *testing.T, want string) {
 	t.Helper()
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		if got := state(t); got != want {
 			return fmt.Sprintf("routes %q, want %q", got, want)
 		}
