@@ -139,7 +139,7 @@ func TestAddressesAreTheNodesOwn(t *testing.T) {
 	s := mustHook(t, Options{Choice: TC, Filter: Filter{Blacklist: regexp.MustCompile("^left$")}})
 	want := func(addresses ...string) {
 		t.Helper()
-		nstest.Eventually(t, func() string { return differ(s.Addresses(), addresses...) })
+		waittest.Eventually(t, func() string { return differ(s.Addresses(), addresses...) })
 	}
 	want("192.0.2.1")
 	s.other.Veth(t, "left", "peer2", "198.51.100.1/24", "")
