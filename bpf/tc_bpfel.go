@@ -72,7 +72,8 @@ type tcClock struct {
 type tcConfig struct {
 	_                 structs.HostLayout
 	NexthopGeneration uint32
-	Pad               uint32
+	OwnPortMin        uint16
+	OwnPortMax        uint16
 }
 
 type tcCounter uint32

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -59,6 +60,8 @@ type Dataplane struct {
 	// uplinks is nil without Options.EgressHooks.
 	uplinks *uplink.Keeper
 	fill    flow.Fill
+	// crowdedPorts is what keepApart could not do, nil where it could.
+	crowdedPorts []v1.Condition
 	// forget has an element when flows of backends that are gone must go.
 	forget chan struct{}
 	// pace is of the goroutine that sweeps.
@@ -131,6 +134,9 @@ func (d *Dataplane) open(o Options, choice hook.Choice) error {
 	if err := d.adopt(); err != nil {
 		return err
 	}
+	if err := d.keepApart(); err != nil {
+		return err
+	}
 	clock, err := flow.NewClock(d.loaded.Clock)
 	if err != nil {
 		return err
@@ -158,7 +164,7 @@ func (d *Dataplane) FlowTable() v1.FlowTable { return d.fill.Table() }
 
 // Conditions returns what is not as it should be with the dataplane as a whole.
 func (d *Dataplane) Conditions() []v1.Condition {
-	return append(d.fill.Conditions(), d.hooks.Conditions()...)
+	return slices.Concat(d.fill.Conditions(), d.hooks.Conditions(), d.crowdedPorts)
 }
 
 // Interfaces returns all interfaces of the node and what is attached to them.

@@ -107,6 +107,9 @@ func TestExamine(t *testing.T) {
 		{"a state that is not saved", well(), func(f *Facts) {
 			f.Observed.Conditions = []v1.Condition{{Type: v1.ConditionPersisted, Reason: "NotSaved", Message: "disk full"}}
 		}, "weir", Warn, "disk full"},
+		{"no ports apart from those of sockets", well(), func(f *Facts) {
+			f.Observed.Conditions = []v1.Condition{{Type: v1.ConditionOwnPorts, Reason: "LocalPortRange", Message: "1024-65535 leaves too few"}}
+		}, "weir", Warn, "LocalPortRange: 1024-65535 leaves too few"},
 		{"no hook anywhere", well(), func(f *Facts) {
 			f.Observed.Interfaces[0] = v1.Interface{Name: "eth1", Hook: "none", Reason: "not Ethernet"}
 		}, "interfaces", Fail, "eth1 not Ethernet"},

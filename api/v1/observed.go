@@ -242,6 +242,9 @@ const (
 	ConditionEstablished = "Established"
 	// ConditionFlowSpace: established flows have room to grow.
 	ConditionFlowSpace = "FlowSpace"
+	// ConditionOwnPorts: flows that have this node's address as their source choose
+	// from ports that its sockets do not.
+	ConditionOwnPorts = "OwnPorts"
 	// ConditionPacketsSeen: no program of others runs before weir's.
 	ConditionPacketsSeen = "PacketsSeen"
 	// ConditionPersisted: what the node shall do survives its restart.

@@ -11,7 +11,7 @@
 #include "lib/local.h"
 #include "lib/service.h"
 
-/* The client's port and that many less one of the VIP's range are tried. At 90 %
+/* The client's port and that many less one of the range are tried. At 90 %
  * of the range in use all of them fail for one flow in 700 000: DROP_NO_PORT.
  */
 #define PORT_TRIES 128
@@ -23,7 +23,6 @@ struct creation {
 	struct flow_key key; /* what the client sends */
 	struct flow flow;
 	struct flow_key reply_key; /* what the backend answers */
-	struct flow reply;
 	__u16 port_min, port_max;
 	__u32 port_state;
 	__u8 keep_port;	     /* the client's port is the first to be tried */
@@ -68,6 +67,31 @@ static __always_inline __u16 csum_normal(__u32 delta)
 	return folded == 0xffff ? 0 : folded;
 }
 
+/* Which source ports a flow may have. Nodes share the VIP as a source address, and so
+ * its ports. This node's own address its sockets have too: the ports in config are none
+ * that the kernel would give them.
+ */
+static __always_inline void creation_set_ports(struct creation *creation, const struct vip *vip,
+					       __be32 node_addr)
+{
+	__u16 port = bpf_ntohs(creation->key.sport);
+	const struct config *node;
+	__u32 zero = 0;
+
+	creation->port_min = vip->port_min;
+	creation->port_max = vip->port_max;
+	creation->share_with_vip = creation->flow.saddr == creation->key.daddr;
+	creation->keep_port = !creation->share_with_vip || vip->flags & VIP_ACTIVE;
+	if (creation->flow.saddr != node_addr)
+		return;
+	node = bpf_map_lookup_elem(&config, &zero);
+	if (!node)
+		return;
+	creation->port_min = node->own_port_min;
+	creation->port_max = node->own_port_max;
+	creation->keep_port = port >= creation->port_min && port <= creation->port_max;
+}
+
 static __always_inline void creation_set_port(struct creation *creation, __be16 port)
 {
 	const struct flow_key *key = &creation->key;
@@ -77,7 +101,6 @@ static __always_inline void creation_set_port(struct creation *creation, __be16 
 	flow->csum_port =
 		csum_normal(csum_delta16(key->sport, port) + csum_delta16(key->dport, flow->dport));
 	flow_pair_key(flow, key->proto, &creation->reply_key);
-	flow_reverse(key, flow, &creation->reply);
 }
 
 /* Frees the tuple of an entry in flows whose connection is over, and with it its
@@ -117,7 +140,8 @@ static __always_inline bool is_over(const struct flow_key *reply_key, const stru
 }
 
 /* Reserves a tuple that flows_new has an entry of already. */
-static __always_inline enum reservation reserve_again(const struct creation *creation)
+static __always_inline enum reservation reserve_again(const struct creation *creation,
+						      const struct flow *reply)
 {
 	struct flow *old = bpf_map_lookup_elem(&flows_new, &creation->reply_key);
 	__u8 state;
@@ -131,7 +155,7 @@ static __always_inline enum reservation reserve_again(const struct creation *cre
 	}
 	if (!flow_claim(old, state))
 		return BUSY;
-	if (bpf_map_update_elem(&flows_new, &creation->reply_key, &creation->reply, BPF_ANY))
+	if (bpf_map_update_elem(&flows_new, &creation->reply_key, reply, BPF_ANY))
 		return FULL;
 	return RESERVED;
 }
@@ -152,12 +176,13 @@ static __always_inline enum reservation reserve(struct creation *creation)
 {
 	enum reservation result = RESERVED;
 	struct flow *established;
+	struct flow reply;
 	int error;
 
-	error = bpf_map_update_elem(&flows_new, &creation->reply_key, &creation->reply,
-				    BPF_NOEXIST);
+	flow_reverse(&creation->key, &creation->flow, &reply);
+	error = bpf_map_update_elem(&flows_new, &creation->reply_key, &reply, BPF_NOEXIST);
 	if (error == -EEXIST)
-		result = reserve_again(creation);
+		result = reserve_again(creation, &reply);
 	else if (error)
 		result = FULL;
 	if (result != RESERVED)
@@ -231,8 +256,6 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 {
 	struct creation creation = {
 		.key = packet->key,
-		.port_min = vip->port_min,
-		.port_max = vip->port_max,
 		.port_state = port_seed(&packet->key),
 		.flow.last_seen = bpf_jiffies64(),
 		.flow.backend = service_choose(service, packet->key.saddr),
@@ -249,9 +272,7 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 	flow->service = service->id;
 	if (!flow->saddr)
 		return DROP_NO_SOURCE;
-	/* Nodes share the VIP as a source address, and so its ports. */
-	creation.share_with_vip = flow->saddr == packet->key.daddr;
-	creation.keep_port = !creation.share_with_vip || vip->flags & VIP_ACTIVE;
+	creation_set_ports(&creation, vip, backend->node_addr);
 	flow->csum_addr = csum_normal(csum_delta32(packet->key.saddr, flow->saddr) +
 				      csum_delta32(packet->key.daddr, flow->daddr));
 

@@ -216,11 +216,14 @@ struct device {
 };
 
 /* One element. Go bumps nexthop_generation on every change of a route, a
- * neighbour or a link; flows then look their next hop up again.
+ * neighbour or a link; flows then look their next hop up again. Source ports of new
+ * flows whose source is an address of this node come from [own_port_min,
+ * own_port_max], host order.
  */
 struct config {
 	__u32 nexthop_generation;
-	__u32 pad;
+	__u16 own_port_min;
+	__u16 own_port_max;
 };
 
 /* Argument of the program read_clock: both clocks read at once. */

@@ -280,7 +280,8 @@ func TestPorts(t *testing.T) {
 			in: tcpPacket("client:53", vip, syn), out: sent(tcpPacket("client:53", vip, syn).nat("vip:53", backend, "b1")),
 			started: pair("flows_new", "half-open", "tcp", "client:53", vip, "vip:53", backend)},
 		{name: "onearm: a port that is a frontend of the VIP is as good as any",
-			in: tcpPacket("client:81", "vip:82", syn), out: sent(tcpPacket("client:81", "vip:82", syn).nat("lb:81", backend, "b1")),
+			change: func(s *state) { s.own = ports{81, 81} },
+			in:     tcpPacket("client:81", "vip:82", syn), out: sent(tcpPacket("client:81", "vip:82", syn).nat("lb:81", backend, "b1")),
 			started: pair("flows_new", "half-open", "tcp", "client:81", "vip:82", "lb:81", backend)},
 		{name: "a standby takes a port of its slice, though the client's is free",
 			change: slice(50000, 50000), in: first, out: sent(first.nat("vip:50000", backend, "b1")), started: flow("vip:50000")},
@@ -302,10 +303,65 @@ func TestPorts(t *testing.T) {
 	})
 }
 
+// Where the source is this node's own address its sockets have it too. Flows keep to
+// ports that the kernel gives no socket.
+func TestOwnPorts(t *testing.T) {
+	const backend = "b1:8080"
+	own := func(low, high uint16) func(*state) {
+		return func(s *state) {
+			s.own = ports{low, high}
+			s.vips["vip"] = bpf.VIP{Flags: bpf.VIPActive, PortMin: 30000, PortMax: 30000}
+		}
+	}
+	made := func(name string, change func(*state), client, vip, source, backend, via string) row {
+		first := tcpPacket(client, vip, syn)
+		return row{name: name, change: change, in: first, out: sent(first.nat(source, backend, via)),
+			started: pair("flows_new", "half-open", "tcp", client, vip, source, backend)}
+	}
+	taken := pair("flows", "established", "tcp", "client2:40000", "vip:82", "lb:50000", backend)
+	full := tcpPacket("client:40000", "vip:82", syn)
+	rows := []row{
+		made("onearm: a client's port below them is not kept", own(50000, 50000), "client:49999", "vip:82", "lb:50000", backend, "b1"),
+		made("onearm: a client's port above them is not kept", own(50000, 50000), "client:50001", "vip:82", "lb:50000", backend, "b1"),
+		made("onearm: a client's port that is the first of them is kept", own(50000, 50009), "client:50000", "vip:82", "lb:50000", backend, "b1"),
+		made("onearm: a client's port that is the last of them is kept", own(50000, 50009), "client:50009", "vip:82", "lb:50009", backend, "b1"),
+		made("fullnat to another LB node: a client's port is not kept", own(50000, 50000), "client:40000", "vip:74", "lb:50000", "lb2:30080", "lb2"),
+		made("fullnat: the VIP is no socket's", own(50000, 50000), "client:40000", "vip:80", "vip:40000", backend, "b1"),
+		made("default: the client's address is no socket's", own(50000, 50000), "client:40000", "vip:81", "client:40000", backend, "b1"),
+		{name: "onearm: all of them in use", change: own(50000, 50000), given: taken, in: full, drop: bpf.DropNoPort},
+		{name: "onearm: another client has the one that this client's port is", change: own(50000, 50001), given: taken,
+			in:      tcpPacket("client:50000", "vip:82", syn),
+			out:     sent(tcpPacket("client:50000", "vip:82", syn).nat("lb:50001", backend, "b1")),
+			started: pair("flows_new", "half-open", "tcp", "client:50000", "vip:82", "lb:50001", backend)},
+		{name: "onearm: what the backend answers a socket at the client's port is the socket's", from: "server0",
+			given: pair("flows_new", "half-open", "tcp", "client:40000", "vip:82", "lb:50000", backend),
+			in:    tcpPacket(backend, "lb:40000", syn|ack), pass: true},
+	}
+	for _, c := range modeCases() {
+		if c.mode == "onearm" {
+			first := c.first("client:40000", c.frontend)
+			rows = append(rows, row{name: "onearm " + c.proto + ": a client's port is not kept", change: own(50000, 50000), in: first,
+				out:     sent(first.nat("lb:50000", c.backend, "b1")),
+				started: pair("flows_new", "half-open", c.proto, "client:40000", c.frontend, "lb:50000", c.backend)})
+		}
+	}
+	runTable(t, rows)
+
+	rows = nil
+	for _, c := range modeCases() {
+		first := c.first("lb:40000", c.frontend).leaving("server0", "vip")
+		rows = append(rows, row{name: c.mode + " " + c.proto + ": a socket's own port is not kept", from: "server0", change: own(50000, 50000), in: first,
+			out:     sent(first.rewritten("lb:50000", c.backend).leaving("server0", "b1")),
+			started: with(pair("flows_new", "half-open", c.proto, "lb:40000", c.frontend, "lb:50000", c.backend), "pair-up", "up")})
+	}
+	runEgressTable(t, append(rows, row{name: "all of them in use", from: "server0", change: own(50000, 50000), given: taken,
+		in: tcpPacket("lb:40000", "vip:80", syn).leaving("server0", "vip"), drop: bpf.DropNoPort}))
+}
+
 // First ports of other sequences, see movedSource.
 const (
 	movedDefault  = "client:58744"
-	movedOnearm   = "lb:29474"
+	movedOnearm   = "lb:51261"
 	movedFrontend = "vip:34245"
 	movedStandby  = movedSource
 	movedZero     = "vip:57613"

@@ -21,9 +21,13 @@ type frontend struct {
 	source   string   // of onearm; "" is lb
 }
 
+// ports are a range, both ends in it.
+type ports struct{ min, max uint16 }
+
 // state is what the maps hold before a row runs.
 type state struct {
 	vips      map[string]bpf.VIP
+	own       ports    // of flows whose source is this node's own address
 	backends  []string // hosts known as backends, beside those of the frontends
 	frontends []frontend
 	// sources are the prefixes that ports are open for, all if it has none, affinity the seconds that clients keep
@@ -48,6 +52,7 @@ var backendFlags = map[string]uint16{"lb": bpf.BackendLocal, "pod": bpf.BackendL
 func newState() *state {
 	s := &state{
 		vips:    map[string]bpf.VIP{"vip": {Flags: bpf.VIPActive, PortMin: 1024, PortMax: 65535}},
+		own:     ports{40000, 65535},
 		devices: make(map[string]bpf.Device), sources: map[uint16][]string{}, affinity: map[uint16]uint32{},
 		frontends: []frontend{
 			{tcp, fullnatTCP, bpf.ModeFullnat, []string{"b1:8080"}, ""},
@@ -109,7 +114,10 @@ func (w *world) program(s *state, entries []string) error {
 	for _, line := range entries {
 		errs = append(errs, w.putEntry(line))
 	}
-	return errors.Join(append(errs, w.nextGeneration())...)
+	return errors.Join(append(errs, w.configure(func(c *bpf.Config) {
+		c.NexthopGeneration++
+		c.OwnPortMin, c.OwnPortMax = s.own.min, s.own.max
+	}))...)
 }
 
 func (w *world) emptyCache() error {
@@ -155,11 +163,15 @@ func (w *world) fillBuckets() error {
 }
 
 func (w *world) nextGeneration() error {
+	return w.configure(func(c *bpf.Config) { c.NexthopGeneration++ })
+}
+
+func (w *world) configure(change func(*bpf.Config)) error {
 	var config bpf.Config
 	if err := w.maps[bpf.MapConfig].Lookup(uint32(0), &config); err != nil {
 		return err
 	}
-	config.NexthopGeneration++
+	change(&config)
 	return w.maps[bpf.MapConfig].Put(uint32(0), &config)
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/weir-lb/weir/bpf"
+	"github.com/weir-lb/weir/dataplane/plan"
 )
 
 // Device is what the programs need to know of a network interface.
@@ -67,8 +68,29 @@ func (m *Maps) NexthopGeneration() (uint32, error) {
 
 // SetNexthopGeneration makes every flow look its next hop up again, once.
 func (m *Maps) SetNexthopGeneration(generation uint32) error {
-	if err := m.config.Put(uint32(0), bpf.Config{NexthopGeneration: generation}); err != nil {
+	if err := m.configure(func(c *bpf.Config) { c.NexthopGeneration = generation }); err != nil {
 		return fmt.Errorf("write next hop generation: %w", err)
 	}
 	return nil
+}
+
+// SetOwnPorts writes which source ports new flows get whose source is an address of
+// this node.
+func (m *Maps) SetOwnPorts(own plan.PortRange) error {
+	if err := m.configure(func(c *bpf.Config) { c.OwnPortMin, c.OwnPortMax = own.Min, own.Max }); err != nil {
+		return fmt.Errorf("write the node's own ports: %w", err)
+	}
+	return nil
+}
+
+// configure changes the one element of config. Safe for concurrent use.
+func (m *Maps) configure(change func(*bpf.Config)) error {
+	m.configuring.Lock()
+	defer m.configuring.Unlock()
+	var c bpf.Config
+	if err := m.config.Lookup(uint32(0), &c); err != nil {
+		return err
+	}
+	change(&c)
+	return m.config.Put(uint32(0), c)
 }

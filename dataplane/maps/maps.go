@@ -25,8 +25,8 @@ type Maps struct {
 	flows, flowsNew                 *ebpf.Map
 	cache, epoch                    *ebpf.Map
 
-	// counting is held while epoch counts on.
-	counting sync.Mutex
+	// counting is held while epoch counts on, configuring while config changes.
+	counting, configuring sync.Mutex
 }
 
 // New finds the maps by their names in a loaded collection, which stays the

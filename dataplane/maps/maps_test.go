@@ -183,6 +183,19 @@ func TestCountersAddUpCPUsAndHooks(t *testing.T) {
 	}
 }
 
+// The element of config has two writers, and neither takes from the other.
+func TestConfigKeepsWhatOthersWrote(t *testing.T) {
+	maps, loaded := mustMaps(t)
+	must(t, maps.SetNexthopGeneration(7))
+	must(t, maps.SetOwnPorts(plan.PortRange{Min: 1024, Max: 32767}))
+	must(t, maps.SetNexthopGeneration(8))
+	var got bpf.Config
+	must(t, loaded[bpf.MapConfig].Lookup(uint32(0), &got))
+	if want := (bpf.Config{NexthopGeneration: 8, OwnPortMin: 1024, OwnPortMax: 32767}); got != want {
+		t.Errorf("config is %+v, want %+v", got, want)
+	}
+}
+
 func TestNewNamesAMissingMap(t *testing.T) {
 	_, loaded := mustMaps(t)
 	delete(loaded, bpf.MapSlots)

@@ -34,6 +34,8 @@ var _ = Describe("Masters with pods", Ordered, ContinueOnFailure, func() {
 		}
 	})
 
+	It("leave their own connections alone to a backend that sees them in place of clients", func(ctx SpecContext) { expectUndisturbed(ctx, l) })
+
 	It("account for every packet, and drop none of these", func(ctx SpecContext) {
 		for _, master := range []string{"master1", "master2"} {
 			for reason, n := range l.expectAccounted(ctx, master) {

@@ -80,13 +80,14 @@ func expectBytes(ctx context.Context, l *lab, s service, p v1.Protocol, o offloa
 	only := capture.Where(func(k packet.Packet) bool { return uint8(k.Protocol) == p.Number() })
 	atClient := l.Capture("client:eth1", only)
 	atWorker := l.Capture("worker1:eth1", nil)
-	var sent netip.AddrPort
+	var sent, source netip.AddrPort
 	harness.Step("the client asks and is answered", func() {
 		a, err := l.requests.Do(ctx, s.request(p))
 		Expect(err).NotTo(HaveOccurred())
-		sent = a.Local
+		sent, source = a.Local, a.SeenClient
 	})
-	frontend, source := netip.AddrPortFrom(vip, s.port), netip.AddrPortFrom(s.source, sent.Port())
+	Expect(source.Addr()).To(Equal(s.source))
+	frontend := netip.AddrPortFrom(vip, s.port)
 	harness.Step("each packet arrived once, translated and nothing else", func() {
 		harness.Soon(ctx, func() string {
 			inside, beside := split(atWorker.Frames())

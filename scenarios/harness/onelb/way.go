@@ -15,7 +15,7 @@ type Way struct {
 
 // WayOf is what the mode makes of a client's flow to backend1, whose address
 // backend has. The client's port is taken to be free on the other side too, so
-// that weir keeps it.
+// that weir keeps it, and weir's node gives it to none of its sockets.
 func WayOf(m v1.Mode, p v1.Protocol, client, backend netip.AddrPort) Way {
 	w := Way{Client: client, Frontend: Frontend(m, p), Source: client, Backend: backend}
 	switch m {
