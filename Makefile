@@ -40,7 +40,7 @@ images: ## weir's container images, for this machine's architecture, without a d
 bench: ## measure weir beside floors, nftables, iptables, HAProxy (as root, 15 minutes); QUICK=1, ONLY=regex
 	@ci/bench.sh
 
-lint: ## gofmt, go vet, golangci-lint, clang-format, shellcheck and the house rules
+lint: ## gofmt, go vet, golangci-lint, clang-format, shellcheck, what deploy renders to, and the house rules
 	@ci/lint.sh
 
 fmt: ## format Go and C in place

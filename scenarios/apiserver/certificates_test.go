@@ -33,13 +33,13 @@ func (l *lab) secret(ctx context.Context, name string) (secret, error) {
 	return s, err
 }
 
-// mount brings the nodes' Secret to a node, as a kubelet would: into a folder
-// of this version, to which a link then points.
-func (l *lab) mount(ctx context.Context, node string) {
+// mount brings a Secret to a node, as a kubelet would: into a folder of this
+// version, to which a link then points. It returns the link.
+func (l *lab) mount(ctx context.Context, node, name, as string) string {
 	GinkgoHelper()
-	s, err := l.secret(ctx, "weir-tls")
+	s, err := l.secret(ctx, name)
 	Expect(err).NotTo(HaveOccurred())
-	at := filepath.Join(l.Node(node).Dir(), "tls")
+	at := filepath.Join(l.Node(node).Dir(), as)
 	folder := at + "." + s.Metadata.ResourceVersion
 	Expect(os.Mkdir(folder, 0o700)).To(Succeed())
 	for key, value := range s.Data {
@@ -49,6 +49,7 @@ func (l *lab) mount(ctx context.Context, node string) {
 	}
 	Expect(os.Symlink(folder, at+".new")).To(Succeed())
 	Expect(os.Rename(at+".new", at)).To(Succeed())
+	return at
 }
 
 // issuer is who signed the nodes' certificate: its key's identifier.
@@ -88,7 +89,7 @@ var _ = Describe("Certificates that nobody made", Ordered, func() {
 		}
 		ctl := l.process("ctl1")
 		Expect(ctl.Stop(ctx)).To(Succeed())
-		ctl.Spec.Command = without(ctl.Spec.Command, "")
+		ctl.Spec.Command = without(ctl.Spec.Command, "--listen=198.51.100.21:11112")
 		Expect(ctl.Start(ctx)).To(Succeed())
 		l.decides(ctx, "ctl1")
 		l.remove("a")
@@ -105,10 +106,24 @@ var _ = Describe("Certificates that nobody made", Ordered, func() {
 		for _, name := range nodes {
 			log := l.Node(name).Process("weir")
 			harness.Soon(ctx, func(context.Context) string { return log.Tail(20) }).Should(ContainSubstring("api waits for certificates"), name)
-			l.mount(ctx, name)
+			l.mount(ctx, name, "weir-tls", "tls")
 		}
 		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
 		l.inSync(ctx, "ctl1")
+	})
+
+	It("let in who has the controller's, by names instead of addresses", func(ctx SpecContext) {
+		own, nodes := l.mount(ctx, "client", "kube-weir-tls", "own"), l.mount(ctx, "client", "weir-tls", "nodes")
+		ask := func(server, name, folder string, what ...string) (string, error) {
+			return l.Node("client").Run(ctx, "weirctl", append([]string{"--server=https://" + server, "--tls-server-name=" + name,
+				"--tls-cert=" + folder + "/tls.crt", "--tls-key=" + folder + "/tls.key", "--tls-ca=" + folder + "/ca.crt", "get"}, what...)...)
+		}
+		harness.Soon(ctx, func(context.Context) (string, error) { return ask("198.51.100.21:11112", "kube-weir", own, "nodes") }).Should(ContainSubstring("lb1"))
+		Expect(ask("198.51.100.11:11111", "weir", own, "lb")).To(ContainSubstring("203.0.113.1"))
+		_, err := ask("198.51.100.11:11111", "kube-weir", own, "lb")
+		Expect(err).To(MatchError(ContainSubstring("the server's certificate is not valid")))
+		_, err = ask("198.51.100.12:11111", "weir", nodes, "lb")
+		Expect(err).To(MatchError(ContainSubstring("the server refused our certificate")), "a node tells another one")
 	})
 
 	It("are made anew when their authority cannot be used any more, and used by all without a restart", func(ctx SpecContext) {
@@ -128,7 +143,7 @@ var _ = Describe("Certificates that nobody made", Ordered, func() {
 			return s.issuer()
 		}).ShouldNot(Equal(issuer))
 		for _, name := range nodes {
-			l.mount(ctx, name)
+			l.mount(ctx, name, "weir-tls", "tls")
 		}
 		l.apply(ctx, a.on("pod2"))
 		l.expectServed(ctx, "203.0.113.1:80/tcp pod2")
