@@ -32,7 +32,7 @@ packages_of() {
 	e2e) packages_of test && echo frr gobgpd iperf3 tshark ;;
 	bench) packages_of demo && echo nftables haproxy nginx wrk iperf3 ;;
 	bpf) echo clang-19 llvm-19 libbpf-dev linux-libc-dev ;;
-	lint) echo clang-format-19 shellcheck ;;
+	lint) echo clang-format-19 ruby shellcheck ;;
 	race) echo gcc libc6-dev ;;
 	kernels) echo qemu-system-x86 cpio kmod xz-utils ;;
 	kind) echo docker.io containerd runc iptables iproute2 debootstrap jq pigz ;;
