@@ -1,14 +1,17 @@
 package dataplane
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/dataplane/flow"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/internal/waittest"
 )
@@ -179,6 +182,47 @@ func TestNoServiceTakesTheNodesOwnAddress(t *testing.T) {
 	})
 	must(t, netlink.AddrAdd(eth1, own)) // somebody's affair: what stands, stands
 	mustApply(t, d, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA))
+}
+
+// stuck is a clock that a sweep waits for until the sweep ends.
+type stuck chan struct{}
+
+func (s stuck) Now(ctx context.Context) (flow.Instant, error) {
+	close(s)
+	<-ctx.Done()
+	return flow.Instant{}, ctx.Err()
+}
+
+// A sweep may take long, and a backend that is lost meanwhile must not wait for it.
+func TestALongSweepHoldsUpNothing(t *testing.T) {
+	mustNetwork(t)
+	d, err := New(Options{Hook: "tc", MaxFlows: 4096})
+	must(t, err)
+	entered := make(stuck)
+	d.flows = flow.New(d.maps, entered, d.maps.FlowCapacity())
+	mustApply(t, d, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA, podB))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- d.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		must(t, <-ended)
+		must(t, d.Close())
+	})
+	select {
+	case <-entered:
+	case <-time.After(2 * sweepRetry):
+		t.Fatal("no sweep began")
+	}
+	must(t, netlink.LinkSetDown(nstest.MustLink(t, "eth2")))
+	nstest.Eventually(t, func() string {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if s, _ := d.state.Service(serviceOn(80, v1.TCP, "").Frontend); s.Slots.Count != 1 {
+			return fmt.Sprintf("%d slots, want that of the backend that is left", s.Slots.Count)
+		}
+		return ""
+	})
 }
 
 // An id stays while a flow names it, and is free when the flow has gone.

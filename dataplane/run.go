@@ -31,6 +31,7 @@ func (d *Dataplane) Run(ctx context.Context) error {
 		group.Go(func() error { return d.uplinks.Run(within) })
 	}
 	group.Go(func() error { return d.maintain(within) })
+	group.Go(func() error { return d.sweeping(within) })
 	group.Go(func() error { return d.forgetting(within) })
 	err := group.Wait()
 	if ctx.Err() != nil {
@@ -40,11 +41,8 @@ func (d *Dataplane) Run(ctx context.Context) error {
 }
 
 func (d *Dataplane) maintain(ctx context.Context) error {
-	sweep := time.NewTimer(sweepRetry)
-	defer sweep.Stop()
 	retry := time.NewTicker(retryInterval)
 	defer retry.Stop()
-	failures := 0
 	var settled <-chan time.Time
 	var routed <-chan struct{}
 	if d.uplinks != nil {
@@ -70,15 +68,29 @@ func (d *Dataplane) maintain(ctx context.Context) error {
 			d.keepVerdicts()
 		case <-retry.C:
 			d.retry()
+		}
+	}
+}
+
+// sweeping sweeps again and again. It is no part of maintain: a sweep that finds a
+// million flows over takes seconds, and no dead backend is to wait for that.
+func (d *Dataplane) sweeping(ctx context.Context) error {
+	sweep := time.NewTimer(sweepRetry)
+	defer sweep.Stop()
+	failures := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-sweep.C:
-			d.keepVerdicts()
-			next, err := d.sweep(ctx)
-			sweep.Reset(next)
-			if err == nil {
-				failures = 0
-			} else if failures++; failures == sweepFailures {
-				return err
-			}
+		}
+		d.keepVerdicts()
+		next, err := d.sweep(ctx)
+		sweep.Reset(next)
+		if err == nil {
+			failures = 0
+		} else if failures++; failures == sweepFailures {
+			return err
 		}
 	}
 }
