@@ -20,9 +20,11 @@ import (
 const (
 	// writersAtOnce is how many objects are written at a time.
 	writersAtOnce = 16
-	// programmedEvery is the least time between two writes of what nodes say of
-	// a Service, in which it may change from one second to the next.
-	programmedEvery = 30 * time.Second
+	// What nodes say of a Service may change from one second to the next, and
+	// comes from one node after the other: so many times in such a time it is
+	// written.
+	programmedWrites = 4
+	programmedWithin = time.Minute
 	// releasePoll is how often the nodes are looked at for a Service to go.
 	releasePoll = 50 * time.Millisecond
 )
@@ -52,8 +54,8 @@ type Writer struct {
 	// written are objects as the last write left them, until the watch brings
 	// something else than what the write replaced.
 	written map[string]written
-	// programmed is when what nodes say of a Service was written last.
-	programmed map[string]time.Time
+	// programmed counts how often what nodes say of a Service was written.
+	programmed map[string]rewrites
 	// leaving are Services that wait for the nodes.
 	leaving map[string]leave
 }
@@ -70,6 +72,13 @@ type leave struct {
 	since time.Time
 }
 
+// rewrites are writes that replaced what the cluster was told, since the first
+// of them.
+type rewrites struct {
+	since time.Time
+	count int
+}
+
 // NewWriter returns a Writer that writes nothing before Run.
 func (c *Cluster) NewWriter(o WriterOptions) *Writer {
 	o.Release = cmp.Or(o.Release, 30*time.Second)
@@ -77,7 +86,7 @@ func (c *Cluster) NewWriter(o WriterOptions) *Writer {
 	return &Writer{
 		cluster: c, opts: o, queue: workqueue.NewTypedRateLimitingQueue(limit),
 		objects: map[string]*corev1.Service{}, decided: map[string]*v1.ControllerService{},
-		written: map[string]written{}, programmed: map[string]time.Time{}, leaving: map[string]leave{},
+		written: map[string]written{}, programmed: map[string]rewrites{}, leaving: map[string]leave{},
 	}
 }
 
@@ -104,8 +113,8 @@ func (w *Writer) Publish(snap controller.Snapshot, decided []v1.ControllerServic
 			delete(w.leaving, key)
 		}
 	}
-	for key, last := range w.programmed {
-		if time.Since(last) >= programmedEvery {
+	for key, r := range w.programmed {
+		if time.Since(r.since) >= programmedWithin {
 			delete(w.programmed, key)
 		}
 	}
@@ -115,8 +124,8 @@ func (w *Writer) Publish(snap controller.Snapshot, decided []v1.ControllerServic
 // wait; the caller holds the lock.
 func (w *Writer) lacks(key string, o *corev1.Service) change {
 	var wait time.Duration
-	if last, recent := w.programmed[key]; recent {
-		wait = programmedEvery - time.Since(last)
+	if r := w.programmed[key]; r.count >= programmedWrites {
+		wait = programmedWithin - time.Since(r.since)
 	}
 	decided := paced(o, w.decided[key], wait > 0)
 	if wait > 0 && decided != w.decided[key] {
@@ -233,7 +242,12 @@ func (w *Writer) note(key string, o *corev1.Service, result written) {
 		w.objects[key], w.written[key] = result.object, result
 	}
 	if rewrote(o, result.object) {
-		w.programmed[key] = time.Now()
+		r := w.programmed[key]
+		if time.Since(r.since) >= programmedWithin {
+			r = rewrites{since: time.Now()}
+		}
+		r.count++
+		w.programmed[key] = r
 	}
 }
 

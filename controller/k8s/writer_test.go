@@ -99,8 +99,8 @@ func TestWatchThatIsBehindIsNotAnswered(t *testing.T) {
 }
 
 // TestWhatNodesSayIsWrittenNowAndThen follows a service whose nodes change their
-// minds every second: the first word is written at once, what replaces it too,
-// and from then on one in half a minute. Other news do not wait for that.
+// minds every second: the first word is written at once, what replaces it four
+// times in a minute. Other news do not wait for that.
 func TestWhatNodesSayIsWrittenNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// What the writer writes, the test keeps: there is no apiserver.
@@ -133,7 +133,7 @@ func TestWhatNodesSayIsWrittenNowAndThen(t *testing.T) {
 		good, bad := v1.Condition{Status: true, Reason: "Programmed"}, v1.Condition{Reason: "SlotsExhausted"}
 		say(v1.Condition{Unknown: true, Reason: "Pending"})
 		write()
-		for i := range 50 {
+		for i := range 63 {
 			<-time.After(time.Second)
 			write() // what the queue brings by itself
 			say([]v1.Condition{bad, good}[i%2], func(d *v1.ControllerService) {
@@ -143,13 +143,16 @@ func TestWhatNodesSayIsWrittenNowAndThen(t *testing.T) {
 			})
 			write()
 		}
-		want := []string{"0s Unknown EndpointsReady", "1s False EndpointsReady", "2s True EndpointsReady", "11s True NoReadyEndpoints", "32s False NoReadyEndpoints"}
+		want := []string{
+			"0s Unknown EndpointsReady", "1s False EndpointsReady", "2s True EndpointsReady", "3s False EndpointsReady", "4s True EndpointsReady",
+			"5s False EndpointsReady", "11s False NoReadyEndpoints", "62s True NoReadyEndpoints", "63s False NoReadyEndpoints",
+		}
 		if diff := cmp.Diff(want, writes); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 		// It comes to rest with what was said last.
 		say(good)
-		<-time.After(programmedEvery)
+		<-time.After(programmedWithin)
 		write()
 		if got := programmedOf(object); got.Status != metav1.ConditionTrue {
 			t.Errorf("at rest: %+v", got)

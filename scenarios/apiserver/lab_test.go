@@ -115,6 +115,17 @@ func conditionOf(name string) func(object) any {
 	return func(o object) any { return o.condition(name) }
 }
 
+func messageOf(name string) func(object) any {
+	return func(o object) any {
+		for _, c := range o.Status.Conditions {
+			if c.Type == "weir-lb.io/"+name {
+				return c.Message
+			}
+		}
+		return ""
+	}
+}
+
 // expectGone expects a Service not to exist soon.
 func (l *lab) expectGone(ctx context.Context, name string) {
 	GinkgoHelper()

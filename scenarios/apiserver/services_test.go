@@ -34,6 +34,17 @@ var _ = Describe("A Service", Ordered, func() {
 		harness.Soon(ctx, func(ctx context.Context) ([]string, error) { return l.reasons(ctx, "a") }).Should(ContainElement("Normal Assigned"))
 	})
 
+	It("to whose endpoints no node has a route is not programmed, by its status, and is once one has", func(ctx SpecContext) {
+		a := ours("a", 80)
+		l.remove("a")
+		l.apply(ctx, a.manifest(), slice("default", a.name, 8080, "192.0.2.99@pod1"))
+		l.expectService(ctx, "a", conditionOf("Programmed"), Equal("False/BackendsUnreachable"))
+		l.expectService(ctx, "a", messageOf("Programmed"), HavePrefix("lb1, lb2: no route to, or no answer to ARP from, 192.0.2.99"))
+		harness.Soon(ctx, func(ctx context.Context) ([]string, error) { return l.reasons(ctx, "a") }).Should(ContainElement("Warning BackendsUnreachable"))
+		l.apply(ctx, a.on("pod1"))
+		l.expectService(ctx, "a", conditionOf("Programmed"), Equal("True/Programmed"))
+	})
+
 	It("follows its endpoints within a second, as a client sees it", func(ctx SpecContext) {
 		a := ours("a", 80)
 		l.remove("a")
