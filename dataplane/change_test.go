@@ -215,7 +215,7 @@ func TestALongSweepHoldsUpNothing(t *testing.T) {
 		t.Fatal("no sweep began")
 	}
 	must(t, netlink.LinkSetDown(nstest.MustLink(t, "eth2")))
-	nstest.Eventually(t, func() string {
+	waittest.Eventually(t, func() string {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if s, _ := d.state.Service(serviceOn(80, v1.TCP, "").Frontend); s.Slots.Count != 1 {
