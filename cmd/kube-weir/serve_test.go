@@ -21,9 +21,9 @@ import (
 	"github.com/weir-lb/weir/api/client"
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/cmd/internal/certtest"
 	"github.com/weir-lb/weir/internal/leaktest"
 	"github.com/weir-lb/weir/internal/waittest"
-	"github.com/weir-lb/weir/topo/pki"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -283,7 +283,8 @@ func TestMetricsOverTCP(t *testing.T) {
 // hold more connections than there may be.
 func TestListenWithCertificates(t *testing.T) {
 	dir := t.TempDir()
-	ours, theirs := certificates(t), certificates(t)
+	local := netip.MustParseAddr("127.0.0.1")
+	ours, theirs := certtest.Issue(t, local), certtest.Issue(t, local)
 	r := startController(t, dir, filepath.Join(dir, "api.sock"), "--listen=127.0.0.1:0",
 		"--tls-cert="+ours.Cert, "--tls-key="+ours.Key, "--tls-ca="+ours.CA)
 	at := r.listens()
@@ -315,24 +316,6 @@ func TestListenWithCertificates(t *testing.T) {
 			t.Errorf("%s: let in", name)
 		}
 	}
-}
-
-// certificates are files for this machine of an authority of their own.
-func certificates(t *testing.T) transport.Files {
-	t.Helper()
-	dir := t.TempDir()
-	f := transport.Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), CA: filepath.Join(dir, "ca.crt")}
-	authority, err := pki.New("test")
-	if err == nil {
-		err = authority.WriteCA(f.CA)
-	}
-	if err == nil {
-		err = authority.Issue("kube-weir", []netip.Addr{netip.MustParseAddr("127.0.0.1")}, f.Cert, f.Key)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 // Without certificates nobody beyond this machine is let in.

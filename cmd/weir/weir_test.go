@@ -19,9 +19,9 @@ import (
 	"github.com/weir-lb/weir/api/client"
 	"github.com/weir-lb/weir/api/transport"
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/cmd/internal/certtest"
 	"github.com/weir-lb/weir/internal/leaktest"
 	"github.com/weir-lb/weir/internal/waittest"
-	"github.com/weir-lb/weir/topo/pki"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -176,7 +176,7 @@ func TestPeerServesOverMutualTLS(t *testing.T) {
 	// A loopback address of this process alone, so that the port can be fixed.
 	pid := os.Getpid()
 	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 83, byte(pid >> 8), byte(pid)}), 11111)
-	ours, theirs := issue(t, at.Addr()), issue(t, at.Addr())
+	ours, theirs := certtest.Issue(t, at.Addr()), certtest.Issue(t, at.Addr())
 	startPeer(t, "--listen="+at.String(), "--tls-cert="+ours.Cert, "--tls-key="+ours.Key, "--tls-ca="+ours.CA)
 	foreign, distrusting := theirs, ours
 	foreign.CA, distrusting.CA = ours.CA, theirs.CA
@@ -203,7 +203,7 @@ func TestPeerServesOverMutualTLS(t *testing.T) {
 func TestPeerWaitsForItsCertificates(t *testing.T) {
 	pid := os.Getpid()
 	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 84, byte(pid >> 8), byte(pid)}), 11111)
-	there, folder := issue(t, at.Addr()), t.TempDir()
+	there, folder := certtest.Issue(t, at.Addr()), t.TempDir()
 	files := transport.Files{Cert: filepath.Join(folder, "tls.crt"), Key: filepath.Join(folder, "tls.key"), CA: filepath.Join(folder, "ca.crt")}
 	startPeer(t, "--listen="+at.String(), "--tls-cert="+files.Cert, "--tls-key="+files.Key, "--tls-ca="+files.CA)
 	for _, scheme := range []string{"https", "http"} {
@@ -222,19 +222,4 @@ func TestPeerWaitsForItsCertificates(t *testing.T) {
 	}
 	api := mustClient(t, client.Options{Server: "https://" + at.String(), TLS: files})
 	waittest.Until(t, "weir answers", func() bool { return api.Healthy(t.Context()) == nil })
-}
-
-// issue makes an authority and a certificate of it for addr.
-func issue(t *testing.T, addr netip.Addr) transport.Files {
-	t.Helper()
-	dir := t.TempDir()
-	f := transport.Files{Cert: filepath.Join(dir, "crt"), Key: filepath.Join(dir, "key"), CA: filepath.Join(dir, "ca")}
-	ca, err := pki.New("test CA")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(ca.WriteCA(f.CA), ca.Issue("test", []netip.Addr{addr}, f.Cert, f.Key)); err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
