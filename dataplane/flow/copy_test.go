@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -56,5 +57,33 @@ func TestForgetDropsCopies(t *testing.T) {
 	}
 	if n, err := table.Forget(t.Context(), Policy{Gone: map[uint32]bool{7: true}}); n != 1 || err != nil || m.dropped != 1 {
 		t.Errorf("forgot %d, %v, dropped copies %d times, want 1 of each", n, err, m.dropped)
+	}
+}
+
+// What was removed before something failed was removed all the same.
+func TestCopiesAreDroppedWhereRemovalBreaksOff(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		tables []maps.FlowTable
+		refuse int
+		remove func(*Table) error
+	}{
+		{"sweep, between directions", []maps.FlowTable{maps.Established}, 2, func(table *Table) error {
+			_, err := table.Sweep(t.Context(), time.Unix(1, 0), Policy{})
+			return err
+		}},
+		{"forget, between tables", []maps.FlowTable{maps.HalfOpen, maps.Established}, 2, func(table *Table) error {
+			_, err := table.Forget(t.Context(), Policy{Gone: map[uint32]bool{7: true}})
+			return err
+		}},
+	} {
+		m := newMemory()
+		m.refuse = tt.refuse
+		for _, in := range tt.tables {
+			m.connection(in, v1.UDP, bpf.FlowEstablished, time.Hour, time.Hour)
+		}
+		if err := tt.remove(New(m, ticks{}, 64)); !errors.Is(err, errRefused) || m.dropped != 1 {
+			t.Errorf("%s: %v, dropped copies %d times, want once", tt.name, err, m.dropped)
+		}
 	}
 }

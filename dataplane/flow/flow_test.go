@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -25,6 +26,7 @@ type memory struct {
 	deleted []string
 	copies  []bpf.Cached
 	dropped int // how often copies were
+	refuse  int // the removal that fails, from 1; 0: none
 }
 
 func newMemory() *memory {
@@ -46,7 +48,12 @@ func (m *memory) Flow(t maps.FlowTable, k bpf.FlowKey) (bpf.Flow, bool, error) {
 	return f, ok, nil
 }
 
+var errRefused = errors.New("refused")
+
 func (m *memory) DeleteFlow(t maps.FlowTable, k bpf.FlowKey) error {
+	if len(m.deleted)+1 == m.refuse {
+		return errRefused
+	}
 	m.deleted = append(m.deleted, maps.FlowIn(k, m.tables[t][k]).Direction)
 	delete(m.tables[t], k)
 	return nil

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/weir-lb/weir/bpf"
@@ -17,8 +18,12 @@ const orphanGrace = time.Second
 // are under way still arrive, and Sweep takes what remains. A flow that a CPU
 // makes from an old slot at this moment is left to the next call. It returns how
 // many went, and may run beside Sweep.
-func (t *Table) Forget(ctx context.Context, policy Policy) (int, error) {
-	total := 0
+func (t *Table) Forget(ctx context.Context, policy Policy) (total int, err error) {
+	defer func() {
+		if total > 0 {
+			err = errors.Join(err, t.maps.DropCopies())
+		}
+	}()
 	// What is half-open first: the rest of a flow there would bring it back.
 	for _, table := range []maps.FlowTable{maps.HalfOpen, maps.Established} {
 		var orphans []bpf.FlowKey
@@ -39,9 +44,6 @@ func (t *Table) Forget(ctx context.Context, policy Policy) (int, error) {
 			}
 			total++
 		}
-	}
-	if total > 0 {
-		return total, t.maps.DropCopies()
 	}
 	return total, nil
 }

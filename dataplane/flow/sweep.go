@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/weir-lb/weir/bpf"
@@ -32,12 +33,20 @@ type Swept struct {
 // and its removal finds no flow: a datagram makes a new one, a segment of TCP
 // is dropped and repeated. That needs a connection that wakes up after its
 // time-out to the very tick.
-func (t *Table) Sweep(ctx context.Context, now time.Time, policy Policy) (Swept, error) {
+func (t *Table) Sweep(ctx context.Context, now time.Time, policy Policy) (swept Swept, err error) {
 	instant, err := t.clock.Now(ctx)
 	if err != nil {
 		return Swept{}, err
 	}
-	swept := Swept{Scan: newScan(now)}
+	ended := 0
+	// An element that is freed may be another flow's at once, and a CPU that found it
+	// just before may have copied that. So too where a sweep breaks off.
+	defer func() {
+		if ended > 0 {
+			err = errors.Join(err, t.maps.DropCopies())
+		}
+	}()
+	swept = Swept{Scan: newScan(now)}
 	unanswered := newCandidates(t.maxFlows)
 	for _, table := range []maps.FlowTable{maps.HalfOpen, maps.Established} {
 		entries := 0
@@ -47,24 +56,18 @@ func (t *Table) Sweep(ctx context.Context, now time.Time, policy Policy) (Swept,
 			note(swept.Scan, f)
 			unanswered.note(table, k, f)
 		})
-		swept.Removed += removed.connections
+		ended += removed.connections
 		if err != nil {
 			return Swept{}, err
 		}
 		swept.Found, swept.Established = uint32(entries), uint32(max(0, entries-removed.entries)) // of the table that is swept last
 	}
 	made, err := t.makeRoom(ctx, instant, swept.Established)
-	swept.Removed += made.connections
+	ended += made.connections
+	swept.Removed = ended
 	swept.Established -= min(swept.Established, uint32(made.entries))
 	if err != nil {
 		return Swept{}, err
-	}
-	// An element that is freed may be another flow's at once, and a CPU that found it
-	// just before may have copied that.
-	if swept.Removed > 0 {
-		if err := t.maps.DropCopies(); err != nil {
-			return Swept{}, err
-		}
 	}
 	swept.Promoted, err = t.promote(ctx, unanswered)
 	swept.Established += 2 * uint32(swept.Promoted)
@@ -108,12 +111,12 @@ func (t *Table) remove(
 			return sum, ctx.Err()
 		}
 		entries, err := t.removeOne(table, key, over)
-		if err != nil {
-			return sum, err
-		}
 		if entries > 0 {
 			sum.connections++
 			sum.entries += entries
+		}
+		if err != nil {
+			return sum, err
 		}
 	}
 	return sum, nil
@@ -147,9 +150,9 @@ func (t *Table) removeOne(table maps.FlowTable, key bpf.FlowKey, over func(bpf.F
 		gone = []bpf.FlowKey{key, pairKey}
 	}
 	// The client's entry first: while it is there, so is its answers'.
-	for _, k := range gone {
+	for i, k := range gone {
 		if err := t.maps.DeleteFlow(table, k); err != nil {
-			return 0, err
+			return i, err
 		}
 	}
 	return len(gone), nil
