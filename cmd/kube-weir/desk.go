@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync/atomic"
 
 	v1 "github.com/weir-lb/weir/api/v1"
@@ -14,7 +15,9 @@ type desk struct {
 	source string
 	// leader says who leads as far as is known; nil where nobody has to.
 	leader func() string
-	loop   atomic.Pointer[loop.Loop]
+	// problems are those that no decision knows of; nil for none at any time.
+	problems func() []v1.Problem
+	loop     atomic.Pointer[loop.Loop]
 }
 
 // Status is GET /v1/controller.
@@ -25,6 +28,9 @@ func (d *desk) Status() v1.ControllerStatus {
 	}
 	if d.leader != nil {
 		s.Leader = d.leader()
+	}
+	if d.problems != nil {
+		s.Problems = slices.Concat(s.Problems, d.problems())
 	}
 	return s
 }

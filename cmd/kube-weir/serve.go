@@ -76,6 +76,7 @@ func prepare(c config, log *slog.Logger) (*program, func(context.Context) error,
 	if !c.secure {
 		p.certificates = cluster.NewCertificates(k8s.CertificatesOptions{})
 		p.config.tls, p.config.secure = p.certificates.Credentials(), true
+		p.desk.problems = p.certificates.Problems
 		p.config.serverName = cmp.Or(c.serverName, pki.Nodes.Name)
 	}
 	return p, func(ctx context.Context) error { return p.fromCluster(ctx, cluster) }, nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weir-lb/weir/api/transport"
+	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller/pki"
 )
 
@@ -39,7 +41,7 @@ type CertificatesOptions struct {
 
 // Certificates keeps those by which the controller and the nodes know each
 // other in three Secrets: makes them where there are none, and anew before they
-// end. It must not be used concurrently, but for Credentials.
+// end. It must not be used concurrently, but for Credentials and Problems.
 type Certificates struct {
 	secrets secretClient
 	opts    CertificatesOptions
@@ -48,7 +50,9 @@ type Certificates struct {
 	// announced is since when this process has seen the next authority in the
 	// nodes' Secret; zero while it has not.
 	announced time.Time
-	said      string // the last failure
+
+	mu   sync.Mutex
+	said string // the last failure, empty after a success
 }
 
 // secretClient is the part of client-go's that is used.
@@ -109,10 +113,23 @@ func (c *Certificates) tell(err error) {
 		c.held.Lack(err)
 		said = err.Error()
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if said != "" && said != c.said {
 		c.cluster.opts.Log.Warn("certificates: trying again", "error", said)
 	}
 	c.said = said
+}
+
+// Problems says why the certificates are not what they must be; none where they
+// are. What was in use is still, until it ends. Safe for concurrent use.
+func (c *Certificates) Problems() []v1.Problem {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.said == "" {
+		return nil
+	}
+	return []v1.Problem{{Object: "certificates", Reason: "CertificatesNotKept", Message: c.said}}
 }
 
 // follow uses what the leader has made.

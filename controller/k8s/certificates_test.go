@@ -251,10 +251,16 @@ func TestTwoControllersMakeOneAuthority(t *testing.T) {
 		if _, _, err := c.Credentials().Load(); err == nil || !strings.Contains(err.Error(), "secret weir-system/weir-ca: somebody else wrote it") {
 			t.Errorf("got %v", err)
 		}
+		if p := c.Problems(); len(p) != 1 || p[0].Reason != "CertificatesNotKept" || !strings.Contains(p[0].Message, "somebody else wrote it") {
+			t.Errorf("problems %+v", p)
+		}
 		<-time.After(6 * time.Second)
 		synctest.Wait()
 		if len(store.writes) != 3 {
 			t.Errorf("wrote %q, want each once", store.writes)
+		}
+		if p := c.Problems(); len(p) > 0 {
+			t.Errorf("problems %+v after a success", p)
 		}
 		if err := errors.Join(verify(store.objects[NodesSecret].Data, c), verify(store.objects[NodesSecret].Data, other)); err != nil {
 			t.Error(err)

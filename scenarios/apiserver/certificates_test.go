@@ -151,7 +151,14 @@ var _ = Describe("Certificates that nobody made", Ordered, func() {
 		Expect(l.Node("lb1").Process("weir").PID()).To(Equal(pid))
 	})
 
-	It("of a person stay as they are", func(ctx SpecContext) {
+	It("of a person stay as they are, and one alone is a problem that the controller names", func(ctx SpecContext) {
+		problems := func(ctx context.Context) (string, error) {
+			s, err := l.controllers["ctl1"].Controller(ctx)
+			return fmt.Sprint(s.Problems), err
+		}
+		Expect(l.kube.patch(ctx, secretPath("weir-tls"), `{"metadata": {"labels": {"weir-lb.io/made-by": null}}}`)).To(Succeed())
+		l.restart(ctx, "ctl1", func() {})
+		harness.Soon(ctx, problems).Should(ContainSubstring("create kube-weir-tls too, of the same CA, or delete weir-tls"))
 		for _, name := range []string{"weir-tls", "kube-weir-tls"} {
 			Expect(l.kube.patch(ctx, secretPath(name), `{"metadata": {"labels": {"weir-lb.io/made-by": null}}}`)).To(Succeed())
 		}
@@ -159,6 +166,7 @@ var _ = Describe("Certificates that nobody made", Ordered, func() {
 		before, err := l.secret(ctx, "weir-tls")
 		Expect(err).NotTo(HaveOccurred())
 		l.restart(ctx, "ctl1", func() {})
+		harness.Soon(ctx, problems).Should(Equal("[]"))
 		l.apply(ctx, a.on("pod1"))
 		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
 		after, err := l.secret(ctx, "weir-tls")
