@@ -21,5 +21,8 @@ func openFilters(c config, log *slog.Logger) (*overlay.Loosener, error) {
 		}
 		log.Info("rp_filter loosened, or requests for pods behind this interface would be lost; --loose-rp-filter=false leaves it",
 			append(attrs, "now", 2)...)
+		if change.Unnoted != nil {
+			log.Warn("a weir that starts later will not restore rp_filter unless there is room for its note", "interface", change.Device, "error", change.Unnoted)
+		}
 	})
 }

@@ -25,6 +25,8 @@ type Change struct {
 	Was    Filter
 	// Err is why it is as it was; nil if it is loose now.
 	Err error
+	// Unnoted is why a later run would not restore it.
+	Unnoted error
 }
 
 // Loosener keeps the filters of overlay devices loose where they are strict,
@@ -62,6 +64,7 @@ func (l *Loosener) Run(ctx context.Context) error {
 
 // sync loosens what is strict now.
 func (l *Loosener) sync() error {
+	_ = l.notes.save() // told when it failed first
 	devices, err := list()
 	if err != nil {
 		return err
@@ -72,13 +75,12 @@ func (l *Loosener) sync() error {
 		if err != nil || !filter.Strict() {
 			continue // a device that went meanwhile, or nothing to do
 		}
-		// Noted first: after a crash between the two a restore changes nothing.
-		err = l.notes.add(name, filter.Own)
-		if err == nil {
-			err = setFilter(d.Attrs().Index, loose)
-		}
+		// Noted first: after a crash between the two a restore changes nothing. A
+		// disk that is full costs the note, not the traffic.
+		unnoted := l.notes.add(name, filter.Own)
+		err = setFilter(d.Attrs().Index, loose)
 		if err == nil || !l.failed[name] {
-			l.tell(Change{Device: name, Was: filter, Err: err})
+			l.tell(Change{Device: name, Was: filter, Err: err, Unnoted: unnoted})
 		}
 		l.failed[name] = err != nil
 	}

@@ -17,6 +17,7 @@ const notesName = "rp_filter.json"
 type notes struct {
 	path     string // "" keeps them in memory only
 	settings map[string]int
+	unsaved  bool // the file lacks some
 }
 
 func openNotes(dir string) (*notes, error) {
@@ -41,24 +42,30 @@ func openNotes(dir string) (*notes, error) {
 }
 
 // add remembers a device's setting. The latest stands: a device that was made
-// anew, or set by somebody, has the setting that they gave it.
+// anew, or set by somebody, has the setting that they gave it. The error is that a
+// later run will not know of it, unless save comes to more.
 func (n *notes) add(device string, own int) error {
-	if was, ok := n.settings[device]; ok && was == own {
-		return nil
+	if was, ok := n.settings[device]; !ok || was != own {
+		n.settings[device] = own
+		n.unsaved = n.path != ""
 	}
-	n.settings[device] = own
-	if n.path == "" {
+	if err := n.save(); err != nil {
+		return fmt.Errorf("remember reverse path filter of %s: %w", device, err)
+	}
+	return nil
+}
+
+// save writes what the file lacks.
+func (n *notes) save() error {
+	if !n.unsaved {
 		return nil
 	}
 	b, err := json.Marshal(n.settings)
 	if err == nil {
 		err = replace(n.path, b)
 	}
-	if err != nil {
-		delete(n.settings, device) // so that the next add writes it
-		return fmt.Errorf("remember reverse path filter of %s: %w", device, err)
-	}
-	return nil
+	n.unsaved = err != nil
+	return err
 }
 
 // replace writes the file whole or not at all.
@@ -71,7 +78,7 @@ func replace(path string, b []byte) error {
 }
 
 func (n *notes) remove() error {
-	n.settings = map[string]int{}
+	n.settings, n.unsaved = map[string]int{}, false
 	if n.path == "" {
 		return nil
 	}

@@ -130,6 +130,33 @@ func TestLoosenAndRestore(t *testing.T) {
 	}
 }
 
+// A disk without room costs the note, not the pods' traffic; the note comes when there is room.
+func TestAFilterThatCannotBeNotedIsLoosenedAllTheSame(t *testing.T) {
+	mustVXLAN(t, "flannel.1", 1, 1)
+	dir := filepath.Join(t.TempDir(), "missing")
+	var told []Change
+	l, err := NewLoosener(dir, func(c Change) { told = append(told, c) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, l)()
+	expect(t, "flannel.1", 2)
+	if len(told) != 1 || told[0].Err != nil || told[0].Unnoted == nil {
+		t.Errorf("told %+v", told)
+	}
+	if err := errors.Join(os.Mkdir(dir, 0o700), l.sync()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := NewLoosener(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "flannel.1", 1)
+}
+
 // What somebody has set since is theirs.
 func TestRestoreLeavesWhatOthersSet(t *testing.T) {
 	mustVXLAN(t, "flannel.1", 1, 1)
