@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source ci/lib/files.sh
 
 readonly longest=600 # lines of a source file
+readonly biggest=524288 # bytes of any file
 broken=0
 
 # none_of REASON PATTERN FILE-PATTERN...: no line of these files matches the extended regular expression. This file holds
@@ -35,6 +36,13 @@ while read -r file; do
 		broken=1
 	fi
 done < <(written_files '*.go' '*.c' '*.h' '*.sh')
+
+# What was committed once stays in the history: a program that `go build` left, for one.
+big=$(git ls-files -z | xargs -0 stat --format '%s %n' 2>/dev/null | awk -v most="$biggest" '$1 > most')
+if [[ -n $big ]]; then
+	printf 'over %s bytes:\n%s\n' "$biggest" "$big"
+	broken=1
+fi
 
 while read -r file; do
 	if ! head -5 "$file" | grep -q 'SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)'; then
