@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -68,14 +70,14 @@ var askers = []asker{
 	{"master2", "master2"}, {"pod-master2", "master2"},
 }
 
-// source is whom the pod of s sees when a asks. On the master that balances, the
-// client itself, or the VIP where node or pod ask themselves; elsewhere the VIP
+// source is whom the pod of s sees when a asks in mode m. On the master that balances,
+// the client itself, or the VIP where node or pod ask themselves; elsewhere the VIP
 // only where a BGP route leads its answer back to this master.
-func (a asker) source(s service) netip.Addr {
+func (a asker) source(s service, m v1.Mode) netip.Addr {
 	switch {
-	case s.on == a.by && a.node == "client":
+	case a.node == "client" && (s.on == a.by || m == v1.ModeDefault):
 		return client
-	case s.on == a.by, s.on == "worker1" && a.node == "client":
+	case s.on == a.by, a.node == "client" && m == v1.ModeFullNAT && s.on == "worker1":
 		return vip
 	case a.by == "master1":
 		return master1
@@ -87,48 +89,97 @@ func (a asker) source(s service) netip.Addr {
 type lab struct {
 	*harness.Scenario
 	requests map[string]*probe.Client
+	// mode is that of all services, port counts the ports that have asked over UDP.
+	mode v1.Mode
+	port atomic.Uint32
 }
+
+// firstPort of those who ask over UDP.
+const firstPort = 20000
 
 // up brings the page up, with all services programmed on both masters and the
 // worker's way back in place.
-func up(ctx context.Context, egress string) *lab {
+func up(ctx context.Context, o harness.Options) *lab {
 	GinkgoHelper()
-	l := &lab{harness.Up(ctx, page, harness.Options{Vars: map[string]string{"egress": egress}}), map[string]*probe.Client{}}
+	l := &lab{Scenario: harness.Up(ctx, page, o), requests: map[string]*probe.Client{}}
 	for _, a := range askers {
 		c := &probe.Client{Enter: l.Node(a.node).Do, MTU: 1450}
 		DeferCleanup(c.Close)
 		l.requests[a.node] = c
 	}
-	for _, master := range []string{"master1", "master2"} {
-		harness.Soon(ctx, func(ctx context.Context) (int, error) { return l.programmed(ctx, master) }).Should(Equal(7*len(protocols)), "services of %s", master)
-	}
+	l.expectMode(ctx, v1.ModeFullNAT)
 	harness.Soon(ctx, func(ctx context.Context) (string, error) {
 		return l.Node("worker1").Run(ctx, "ip", "route", "show", vip.String())
 	}).Should(ContainSubstring("via "+master1.String()), "the way back from worker1")
 	return l
 }
 
-func (l *lab) programmed(ctx context.Context, node string) (n int, err error) {
-	all, err := l.Weir(node).Services(ctx)
-	for _, s := range all {
-		if s.Programmed {
-			n++
-		}
+// use has all services of the page in a mode.
+func (l *lab) use(ctx context.Context, m v1.Mode) {
+	GinkgoHelper()
+	const services = "services.yml"
+	content := strings.ReplaceAll(string(l.Page.ManifestFiles[services]), string(v1.ModeFullNAT), string(m))
+	Expect(l.WriteManifest(services, []byte(content))).To(Succeed())
+	l.expectMode(ctx, m)
+}
+
+// expectMode waits until both masters have all services in a mode.
+func (l *lab) expectMode(ctx context.Context, m v1.Mode) {
+	GinkgoHelper()
+	for _, master := range []string{"master1", "master2"} {
+		harness.Soon(ctx, func(ctx context.Context) (n int, err error) {
+			all, err := l.Weir(master).Services(ctx)
+			for _, s := range all {
+				if s.Programmed && s.Mode == m {
+					n++
+				}
+			}
+			return n, err
+		}).Should(Equal(7*len(protocols)), "services of %s in mode %s", master, m)
 	}
-	return n, err
+	l.mode = m
 }
 
 // ask sends one request and says what is wrong with the answer.
 func (l *lab) ask(ctx context.Context, a asker, s service, p v1.Protocol) string {
-	answer, err := l.requests[a.node].Do(ctx, s.request(p))
+	r := s.request(p)
+	if p == v1.UDP { // its flows outlive a mode, and none may be met again
+		r.Source = netip.AddrPortFrom(netip.IPv4Unspecified(), firstPort+uint16(l.port.Add(1)))
+	}
+	answer, err := l.requests[a.node].Do(ctx, r)
 	want := "pod-" + s.on
 	switch {
 	case err != nil:
 		return fmt.Sprintf("%s asks %s over %s: %v", a.node, s.name, p, err)
-	case answer.Backend != want || answer.SeenClient.Addr() != a.source(s):
-		return fmt.Sprintf("%s asks %s over %s: expected an answer of %s, which saw %s; got %s", a.node, s.name, p, want, a.source(s), answer)
+	case answer.Backend != want || answer.SeenClient.Addr() != a.source(s, l.mode):
+		return fmt.Sprintf("%s asks %s over %s: expected an answer of %s, which saw %s; got %s", a.node, s.name, p, want, a.source(s, l.mode), answer)
 	}
 	return ""
+}
+
+// expectServed has some ask all services over all protocols, beside each other.
+func (l *lab) expectServed(ctx context.Context, some ...asker) {
+	GinkgoHelper()
+	wrong := make(chan string, len(some)*len(services)*len(protocols))
+	var group sync.WaitGroup
+	for _, a := range some {
+		group.Go(func() {
+			for _, s := range services {
+				for _, p := range protocols {
+					if why := l.ask(ctx, a, s, p); why != "" {
+						wrong <- why
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	close(wrong)
+	var all []string
+	for why := range wrong {
+		all = append(all, why)
+	}
+	Expect(all).To(BeEmpty())
 }
 
 // expectAccounted holds a master to in = forwarded + passed + dropped, and returns

@@ -10,21 +10,25 @@ import (
 	"github.com/weir-lb/weir/scenarios/harness"
 )
 
-var _ = Describe("Masters with pods", Ordered, ContinueOnFailure, func() {
+var _ = Describe("Masters with pods", func() {
+	for _, hook := range []string{"tc", "xdp"} {
+		Describe("on "+hook, Ordered, ContinueOnFailure, Label(hook), func() { describe(hook) })
+	}
+})
+
+func describe(hook string) {
 	var l *lab
-	BeforeAll(func(ctx SpecContext) { l = up(ctx, "true") })
+	BeforeAll(func(ctx SpecContext) { l = up(ctx, harness.Options{Hook: hook}) })
 
 	for _, a := range askers {
-		It(fmt.Sprintf("serve %s, wherever the pod is", a.node), func(ctx SpecContext) {
-			var wrong []string
-			for _, s := range services {
-				for _, p := range protocols {
-					if why := l.ask(ctx, a, s, p); why != "" {
-						wrong = append(wrong, why)
-					}
-				}
-			}
-			Expect(wrong).To(BeEmpty())
+		It(fmt.Sprintf("serve %s, wherever the pod is", a.node), func(ctx SpecContext) { l.expectServed(ctx, a) })
+	}
+
+	for _, m := range []v1.Mode{v1.ModeOneArm, v1.ModeDefault} {
+		It(fmt.Sprintf("serve all of them in mode %s", m), func(ctx SpecContext) {
+			l.use(ctx, m)
+			DeferCleanup(l.use, v1.ModeFullNAT)
+			l.expectServed(ctx, askers...)
 		})
 	}
 
@@ -51,11 +55,11 @@ var _ = Describe("Masters with pods", Ordered, ContinueOnFailure, func() {
 	It("drop what a pod sends to the VIP without a flow, and reset nothing", func(ctx SpecContext) { expectNoFlowAtEgress(ctx, l) })
 
 	describeEnd(func() *lab { return l })
-})
+}
 
 var _ = Describe("Masters with pods, without --egr-hooks", Ordered, func() {
 	It("do not use those pods, say why, and serve by others", func(ctx SpecContext) {
-		l := up(ctx, "false")
+		l := up(ctx, harness.Options{Vars: map[string]string{"egress": "false"}})
 		harness.Step("the condition says why", func() {
 			const why = "false EgressHooksOff: backends on this node are not used, for their answers would leave untranslated: %s; start weir with --egr-hooks"
 			harness.Soon(ctx, func() (string, error) { return l.traffic(ctx, "master1", mixed) }).Should(Equal(fmt.Sprintf(why, master1)))
