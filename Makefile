@@ -46,10 +46,10 @@ lint: ## gofmt, go vet, golangci-lint, clang-format, shellcheck, what deploy ren
 fmt: ## format Go and C in place
 	@ci/fmt.sh
 
-generate: ## compile the BPF objects and their Go again (needs clang-19, installs it)
+generate: ## compile the BPF objects and their Go again, and make docs/reference.md (needs clang-19, installs it)
 	@ci/generate.sh
 
-verify-generated: ## fail if the committed BPF objects are not what generate makes
+verify-generated: ## fail if the committed BPF objects or docs/reference.md are not what generate makes
 	@ci/generate.sh verify
 
 mutants: ## break bpf/lib line by line and see that the packet tables catch each

@@ -12,16 +12,16 @@ import (
 
 // Reasons of the conditions that the agent itself sets.
 const (
-	ReasonInvalid       = "Invalid"
-	ReasonDuplicate     = "Duplicate"
-	ReasonClaimed       = "ClaimedByOther"
-	ReasonPeerNode      = "PeerNode"
-	ReasonBGPDisabled   = "BGPDisabled"
-	ReasonPending       = "Pending"
-	ReasonApplyFailed   = "ApplyFailed"
-	ReasonUnreadable    = "Unreadable"
-	ReasonNoLiveBackend = "NoLiveBackend"
-	ReasonNotSaved      = "NotSaved"
+	ReasonInvalid       = "Invalid"        // The service breaks a rule of the API; mend the field that the message names.
+	ReasonDuplicate     = "Duplicate"      // One owner gives the frontend twice; remove one.
+	ReasonClaimed       = "ClaimedByOther" // The frontend, or the BGP configuration, belongs to another owner; remove it there first.
+	ReasonPeerNode      = "PeerNode"       // The node is a BGP peer and forwards nothing; send services to load balancer nodes.
+	ReasonBGPDisabled   = "BGPDisabled"    // BGP is configured but off on this node; start weir with --bgp.
+	ReasonPending       = "Pending"        // Not applied yet; wait.
+	ReasonApplyFailed   = "ApplyFailed"    // The last attempt to apply it failed and is made again; the message says why.
+	ReasonUnreadable    = "Unreadable"     // A part of the node cannot say how it is; the message says why.
+	ReasonNoLiveBackend = "NoLiveBackend"  // The address is withdrawn, for no service on it has a live backend; mend the backends.
+	ReasonNotSaved      = "NotSaved"       // A restart would forget the newest changes; make room, or mend --state-dir.
 )
 
 // Desired is the merge of all owners. It is shared: do not change it.

@@ -83,9 +83,9 @@ func (d *Dataplane) reroute() {
 
 // Reasons of the condition NodeTraffic.
 const (
-	ReasonEgressHooks    = "EgressHooks"
-	ReasonEgressHooksOff = "EgressHooksOff"
-	ReasonNoUplink       = "NoUplink"
+	ReasonEgressHooks    = "EgressHooks"    // Holds: this node and its pods reach the VIP, and backends on it are used.
+	ReasonEgressHooksOff = "EgressHooksOff" // Backends on this node are not used; start weir with --egr-hooks.
+	ReasonNoUplink       = "NoUplink"       // This node and its pods do not reach the VIP, for it has no route to lead by; the message says which lacks.
 )
 
 // nodeTraffic tells whether what starts or ends on this node is served; false for

@@ -13,12 +13,12 @@ import (
 
 // Reasons of conditions that the dataplane itself sets, beside package plan's.
 const (
-	ReasonProgrammed     = "Programmed"
-	ReasonMapWriteFailed = "MapWriteFailed"
-	ReasonReachable      = "BackendsReachable"
-	ReasonUnreachable    = "BackendsUnreachable"
-	ReasonHealthy        = "BackendsHealthy"
-	ReasonUnhealthy      = "BackendsUnhealthy"
+	ReasonProgrammed     = "Programmed"          // Holds: the maps lead to it.
+	ReasonMapWriteFailed = "MapWriteFailed"      // The kernel refused a write to a map, which is tried again every second; the message says why.
+	ReasonReachable      = "BackendsReachable"   // Holds: every backend has a route.
+	ReasonUnreachable    = "BackendsUnreachable" // A backend has no route, or does not answer ARP; mend the path to those that the message names.
+	ReasonHealthy        = "BackendsHealthy"     // Holds: no backend fails its probes.
+	ReasonUnhealthy      = "BackendsUnhealthy"   // Backends fail their probes and get no new flows; look at those that the message names.
 )
 
 // outcome is how one service fared.

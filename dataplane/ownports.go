@@ -16,7 +16,8 @@ const (
 	reservedPortsFile = "/proc/sys/net/ipv4/ip_local_reserved_ports"
 )
 
-// ReasonLocalPortRange is of v1.ConditionOwnPorts.
+// ReasonLocalPortRange is of v1.ConditionOwnPorts: the kernel's sockets leave too
+// few ports; set net.ipv4.ip_local_port_range to 32768-60999 and restart weir.
 const ReasonLocalPortRange = "LocalPortRange"
 
 // keepApart gives flows whose source is this node's address ports that the kernel

@@ -227,18 +227,22 @@ func (c Condition) StatusText() string {
 
 // Condition types.
 const (
+	// ConditionProgrammed: what was asked for is in force.
 	ConditionProgrammed = "Programmed"
-	ConditionAllocated  = "Allocated"
-	ConditionAccepted   = "Accepted"
-	ConditionReachable  = "Reachable"
-	// ConditionHealthy is of services with Monitor.
+	// ConditionAllocated: the service has an address.
+	ConditionAllocated = "Allocated"
+	// ConditionAccepted: what was asked for can be done.
+	ConditionAccepted = "Accepted"
+	// ConditionReachable: backends can be sent to.
+	ConditionReachable = "Reachable"
+	// ConditionHealthy is of services with Monitor: backends answer their probes.
 	ConditionHealthy = "Healthy"
 	// ConditionNodeTraffic: what starts or ends on this node is served too.
 	ConditionNodeTraffic = "NodeTraffic"
 	// ConditionAnnounced is of services whose address is withdrawn for want of
 	// live backends (Service.Withdraw); of others there is none.
 	ConditionAnnounced = "Announced"
-	// ConditionEstablished is of BGP sessions.
+	// ConditionEstablished is of BGP sessions: the peer is spoken with.
 	ConditionEstablished = "Established"
 	// ConditionFlowSpace: established flows have room to grow.
 	ConditionFlowSpace = "FlowSpace"

@@ -143,12 +143,12 @@ type Reason string
 
 // The reasons of a Problem.
 const (
-	NextHopUnreachable Reason = "NextHopUnreachable"
-	ForeignRoute       Reason = "ForeignRoute"
-	KernelRefused      Reason = "KernelRefused"
-	RouteNotNoted      Reason = "RouteNotNoted"
-	InsideSubnet       Reason = "InsideSubnet"
-	AddressBound       Reason = "AddressBound"
+	NextHopUnreachable Reason = "NextHopUnreachable" // No link of this node leads to the next hop of a route; mend the node's routes, or what the peer announces.
+	ForeignRoute       Reason = "ForeignRoute"       // A route of somebody else stands already; remove it to follow BGP.
+	KernelRefused      Reason = "KernelRefused"      // The kernel refused a route, which is tried again; the message says why.
+	RouteNotNoted      Reason = "RouteNotNoted"      // The next run would take a route of weir for somebody else's; make room in --state-dir.
+	InsideSubnet       Reason = "InsideSubnet"       // A route would divert a part of a subnet of this node; bound what the peer may announce (--extBGPAccept).
+	AddressBound       Reason = "AddressBound"       // A service address is bound to an interface of this node; take it off, weirctl doctor says where it is.
 )
 
 // Plan returns the steps from observed to desired. Deletions come last, so

@@ -12,9 +12,9 @@ import (
 
 // Reasons of conditions about sessions with passwords.
 const (
-	reasonPasswordMismatch   = "PasswordMismatch"
-	reasonPasswordMissing    = "PasswordMissing"
-	reasonPasswordUnanswered = "PasswordUnanswered"
+	reasonPasswordMismatch   = "PasswordMismatch"   // A peer signs with another password; make both sides the same (--bgpPasswordFile).
+	reasonPasswordMissing    = "PasswordMissing"    // A peer signs, and has no password here; give it the peer's (--bgpPasswordFile).
+	reasonPasswordUnanswered = "PasswordUnanswered" // A peer with a password stays silent; see that it is up, and has a password too.
 )
 
 // answerWithin is how long a peer with a password may take to come up before

@@ -13,9 +13,9 @@ import (
 
 // Reasons of conditions besides those of package fib.
 const (
-	reasonSpeakerFailed = "SpeakerFailed"
-	reasonKernelFailed  = "KernelFailed"
-	reasonTooMany       = "TooManyPrefixes"
+	reasonSpeakerFailed = "SpeakerFailed"   // The BGP speaker does not run; the message says why.
+	reasonKernelFailed  = "KernelFailed"    // The kernel's routes cannot be read; the message says why.
+	reasonTooMany       = "TooManyPrefixes" // A peer announced more prefixes than it may and is shut out; have it announce fewer, or raise --extBGPMaxPrefixes.
 )
 
 // Status returns the speaker and the learned routes as they stand, nil while

@@ -145,6 +145,19 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestFlagsOfKubeLoxiLBAreRefusedWithAdvice(t *testing.T) {
+	for name, advice := range unserved {
+		for _, arg := range []string{"--" + name, "--" + name + "=x"} {
+			var stderr bytes.Buffer
+			code := run(context.Background(), []string{arg}, &stderr, &stderr)
+			want := "kube-weir: read --" + name + ": not served here; " + advice + "; see kube-weir --help\n"
+			if code != 2 || stderr.String() != want {
+				t.Errorf("%s: got exit code %d and %q\nwant 2 and %q", arg, code, stderr.String(), want)
+			}
+		}
+	}
+}
+
 func TestAllMistakesAreTold(t *testing.T) {
 	_, err := parse(t, "--externalCIDR=10.0.0.0/33", "--setLBMode=9")
 	if err == nil || !strings.Contains(err.Error(), "--externalCIDR") || !strings.Contains(err.Error(), "--setLBMode") {

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/weir-lb/weir/cmd/internal/version"
 )
@@ -70,6 +71,11 @@ func newCommand(stderr io.Writer) *cobra.Command {
 	}
 	cmd.SetVersionTemplate("kube-weir {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) {
+			if advice := unserved[unknown.GetSpecifiedName()]; advice != "" {
+				return fmt.Errorf("read --%s: not served here; %s; %w", unknown.GetSpecifiedName(), advice, errUsage)
+			}
+		}
 		return fmt.Errorf("%w; %w", err, errUsage)
 	})
 	f.define(cmd.Flags())

@@ -81,36 +81,23 @@ func readAnnotations(annotations map[string]string, cfg controller.Config) (sett
 
 // apply reads one annotation.
 func (s *settings) apply(key, name, value string) *refusal {
-	var bad *refusal
-	switch name {
-	case "lbmode":
-		s.mode, bad = readMode(key, value)
-	case "liveness":
-		s.monitor, bad = readYesNo(key, value)
-	case "withdraw":
-		s.withdraw, bad = readYesNo(key, value)
-	case "usepodnetwork":
-		s.podNetwork, bad = readYesNo(key, value)
-	case "timeout":
-		s.idleTimeout, bad = readTimeout(key, value)
-	case "poolSelect":
-		s.pool = value
-	case "staticIP":
-		s.staticIP = value
-	case "epselect":
-		switch value {
-		case "rr", "roundrobin":
-		case "persist":
-			s.affinity = uint32(corev1.DefaultClientIPServiceAffinitySeconds) // LoxiLB's, too
-		default:
-			s.ignored = append(s.ignored, key+"="+value)
-		}
-	default:
-		if !s.probe.read(key, name, value) {
-			s.ignored = append(s.ignored, key)
+	for _, a := range annotationTable {
+		if a.Name == name {
+			return a.read(s, key, value)
 		}
 	}
-	return bad
+	s.ignored = append(s.ignored, key)
+	return nil
+}
+
+func (s *settings) readSelection(key, value string) {
+	switch value {
+	case "rr", "roundrobin":
+	case "persist":
+		s.affinity = uint32(corev1.DefaultClientIPServiceAffinitySeconds) // LoxiLB's, too
+	default:
+		s.ignored = append(s.ignored, key+"="+value)
+	}
 }
 
 // completeProbe settles what becomes of the probe annotations.

@@ -29,30 +29,8 @@ var probeFields = map[string]string{
 	"periodMilliseconds": "probetimeout", "timeoutMilliseconds": "probewait", "failures": "proberetries",
 }
 
-// read takes one annotation; the result is false for one of something else.
-func (p *probe) read(key, name, value string) bool {
-	var err error
-	switch name {
-	case "probetype":
-		p.off, p.spec.Type = value == "none", v1.ProbeType(value)
-		if p.off {
-			p.spec.Type = ""
-		}
-	case "probeport":
-		p.spec.Port, err = readPort(value)
-	case "probereq":
-		p.spec.Request = value
-	case "proberesp":
-		p.spec.Expect = value
-	case "probetimeout": // LoxiLB's name for what is a period there
-		p.spec.PeriodMilliseconds, err = readMilliseconds(value)
-	case "probewait":
-		p.spec.TimeoutMilliseconds, err = readMilliseconds(value)
-	case "proberetries":
-		p.spec.Failures, err = readRetries(value)
-	default:
-		return false
-	}
+// note keeps how the annotation of a field is written, and what is wrong with it.
+func (p *probe) note(key, name string, err error) {
 	if p.keys == nil {
 		p.keys = map[string]string{}
 	}
@@ -60,7 +38,6 @@ func (p *probe) read(key, name, value string) bool {
 	if err != nil {
 		p.faults = append(p.faults, key+": "+err.Error())
 	}
-	return true
 }
 
 // complete checks the whole against the service's ports.

@@ -9,40 +9,40 @@ import (
 // Reasons of conditions, the closed list of those that a decision gives.
 const (
 	// Accepted.
-	ReasonValid              = "Valid"
-	ReasonValidWithIgnored   = "ValidWithIgnored"
-	ReasonProbeDefaults      = "ProbeDefaults"
-	ReasonInvalidPort        = "InvalidPort"
-	ReasonInvalidProtocol    = "InvalidProtocol"
-	ReasonNoNodePort         = "NoNodePort"
-	ReasonUnknownMode        = "UnknownMode"
-	ReasonInvalidAnnotation  = "InvalidAnnotation"
-	ReasonInvalidAddress     = "InvalidAddress"
-	ReasonInvalidSourceRange = "InvalidSourceRange"
-	ReasonNotServed          = "NotServed"
+	ReasonValid              = "Valid"              // Holds: the service can be served as it is written.
+	ReasonValidWithIgnored   = "ValidWithIgnored"   // Holds, but what the message names has no effect here; remove it.
+	ReasonProbeDefaults      = "ProbeDefaults"      // Holds, but the probe annotations are void and probes are the node's defaults; mend what the message names.
+	ReasonInvalidPort        = "InvalidPort"        // A port is missing, out of range or there twice; mend spec.ports.
+	ReasonInvalidProtocol    = "InvalidProtocol"    // A protocol is unknown; use TCP, UDP or SCTP.
+	ReasonNoNodePort         = "NoNodePort"         // A port has no node port; allow node ports, or set usepodnetwork to yes.
+	ReasonUnknownMode        = "UnknownMode"        // The mode is none that is served; use default, onearm or fullnat.
+	ReasonInvalidAnnotation  = "InvalidAnnotation"  // The value of an annotation cannot be read; the message says what it may be.
+	ReasonInvalidAddress     = "InvalidAddress"     // The wanted address is none, or two fields want different ones; mend the one that the message names.
+	ReasonInvalidSourceRange = "InvalidSourceRange" // A source range is no IPv4 prefix; write one such as 192.0.2.0/24.
+	ReasonNotServed          = "NotServed"          // The service wants what weir does not do, and ignoring it would be dangerous; do as the message says.
 
 	// Allocated.
-	ReasonAssigned            = "Assigned"
-	ReasonPoolExhausted       = "PoolExhausted"
-	ReasonAddressInUse        = "AddressInUse"
-	ReasonAddressOutsidePools = "AddressOutsidePools"
-	ReasonNoSuchPool          = "NoSuchPool"
-	ReasonNoAddressOfFamily   = "NoAddressOfFamily"
-	ReasonNotAccepted         = "NotAccepted"
+	ReasonAssigned            = "Assigned"            // Holds: the service has an address.
+	ReasonPoolExhausted       = "PoolExhausted"       // The pool has no free address; make it larger (--cidrPools), or remove services.
+	ReasonAddressInUse        = "AddressInUse"        // The wanted address and port belong to another service; choose another, or remove that service.
+	ReasonAddressOutsidePools = "AddressOutsidePools" // The wanted address is in no pool that may give it; choose one inside, or add it to --cidrPools.
+	ReasonNoSuchPool          = "NoSuchPool"          // The annotation poolSelect names a pool that --cidrPools lacks; correct one of them.
+	ReasonNoAddressOfFamily   = "NoAddressOfFamily"   // The pool has no address of the family that the service wants; name another pool.
+	ReasonNotAccepted         = "NotAccepted"         // There is no address before the service is accepted; see the condition Accepted.
 
 	// Reachable.
-	ReasonEndpointsReady   = "EndpointsReady"
-	ReasonNoReadyEndpoints = "NoReadyEndpoints"
-	ReasonNoNodeAddress    = "NoNodeAddress"
-	ReasonTooManyEndpoints = "TooManyEndpoints"
-	ReasonNoEligibleNode   = "NoEligibleNode"
+	ReasonEndpointsReady   = "EndpointsReady"   // Holds: every port has a backend.
+	ReasonNoReadyEndpoints = "NoReadyEndpoints" // A port has no ready endpoint, and its clients are refused; look at the pods and the selector.
+	ReasonNoNodeAddress    = "NoNodeAddress"    // Endpoints are on a Node that is not known, or has no IPv4 InternalIP; add the Node or its address.
+	ReasonTooManyEndpoints = "TooManyEndpoints" // A port has more endpoints than are served; scale down, or use externalTrafficPolicy: Local.
+	ReasonNoEligibleNode   = "NoEligibleNode"   // No Node is ready and without the label that excludes it from load balancers; mend a Node or take the label off.
 
 	// Programmed. Others are those of nodes.
-	ReasonProgrammed      = "Programmed"
-	ReasonPending         = "Pending"
-	ReasonNoNode          = "NoNode"
-	ReasonNodeUnreachable = "NodeUnreachable"
-	ReasonNotProgrammed   = "NotProgrammed"
+	ReasonProgrammed      = "Programmed"      // Holds: every load balancer node serves it.
+	ReasonPending         = "Pending"         // Unknown: load balancer nodes have not said yet; wait, and look at their weir if it stays.
+	ReasonNoNode          = "NoNode"          // No node runs weir as load balancer; look at the pods behind the Service weir-lb.
+	ReasonNodeUnreachable = "NodeUnreachable" // Nothing was heard from a node for a while; look at its weir, and at the network between.
+	ReasonNotProgrammed   = "NotProgrammed"   // Nodes do not serve it, for several reasons; the message has each.
 )
 
 // allocationReason names the sentinel that err wraps.

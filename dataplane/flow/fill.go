@@ -14,7 +14,8 @@ const (
 	fillAllWell = 65
 )
 
-// ReasonFilling is of v1.ConditionFlowSpace.
+// ReasonFilling is of v1.ConditionFlowSpace: most of the flow table is in use;
+// raise --max-flows after weirctl drain, or shorten time-outs.
 const ReasonFilling = "Filling"
 
 // Fill is how full the table of established flows is, as of the last sweep.

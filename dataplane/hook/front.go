@@ -12,7 +12,8 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
-// ReasonForeignProgram is of v1.ConditionPacketsSeen.
+// ReasonForeignProgram is of v1.ConditionPacketsSeen: programs of others run
+// before weir's; the message says how to let weir see their packets.
 const ReasonForeignProgram = "ForeignProgram"
 
 // Conditions names the TC programs of others that run before ours: what they

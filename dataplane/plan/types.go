@@ -142,12 +142,12 @@ type Plan struct {
 
 // Reasons of a refusal, in Condition.Reason.
 const (
-	ReasonInvalid           = "Invalid"
-	ReasonDuplicate         = "DuplicateFrontend"
-	ReasonOwnAddress        = "OwnAddress"
-	ReasonVIPsExhausted     = "VIPsExhausted"
-	ReasonServicesExhausted = "ServicesExhausted"
-	ReasonBackendsExhausted = "BackendsExhausted"
-	ReasonSlotsExhausted    = "SlotsExhausted"
-	ReasonSourcesExhausted  = "SourcesExhausted"
+	ReasonInvalid           = "Invalid"           // The dataplane cannot have a service like this; mend what the message names.
+	ReasonDuplicate         = "DuplicateFrontend" // The frontend is given twice; remove one.
+	ReasonOwnAddress        = "OwnAddress"        // The VIP is an address of this node; give the service another one.
+	ReasonVIPsExhausted     = "VIPsExhausted"     // The table of VIPs is full; remove a VIP or share one.
+	ReasonServicesExhausted = "ServicesExhausted" // The table of services is full; remove one, or wait until the flows of removed ones have ended.
+	ReasonBackendsExhausted = "BackendsExhausted" // The table of backends is full; remove some, or wait until the flows of removed ones have ended.
+	ReasonSlotsExhausted    = "SlotsExhausted"    // No row of slots is free; give the service smaller weights or fewer backends.
+	ReasonSourcesExhausted  = "SourcesExhausted"  // The table of source ranges is full; give services fewer of them.
 )

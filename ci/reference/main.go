@@ -1,0 +1,105 @@
+// Command reference prints docs/reference.md from the built programs in bin/
+// and the source; it runs at the root of the repository.
+// Exit codes: 0 for a whole page, 1 when something lacks, which it names.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/weir-lb/weir/controller/decide"
+)
+
+func main() {
+	page, err := write()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "reference:", err)
+		os.Exit(1)
+	}
+	fmt.Print(page)
+}
+
+func write() (string, error) {
+	var page strings.Builder
+	page.WriteString(introduction)
+	var errs []error
+	page.WriteString("\n## Flags\n")
+	for _, program := range [][]string{{"weir"}, {"kube-weir"}, {"weirctl"}} {
+		text, err := usage(program)
+		page.WriteString(text)
+		errs = append(errs, err)
+	}
+	flags, err := unservedFlags("cmd/kube-weir/unserved.go")
+	errs = append(errs, err)
+	page.WriteString("\n### Flags of kube-loxilb that kube-weir refuses\n\nIts message says what to do instead.\n\n" + table([]string{"Flag", "Instead"}, flags))
+	page.WriteString(services())
+	for _, s := range sections {
+		text, err := s.print()
+		page.WriteString(text)
+		errs = append(errs, err)
+	}
+	return page.String(), errors.Join(errs...)
+}
+
+const introduction = `# Reference
+
+Made from the code by ` + "`make generate`" + `, and held to it by CI: change the code, not this page.
+`
+
+// services is all that kube-weir reads of Services and Nodes.
+func services() string {
+	var read, unserved [][]string
+	for _, a := range decide.Annotations() {
+		read = append(read, []string{code(a.Name), a.Values, a.Meaning})
+	}
+	for _, u := range decide.UnservedAnnotations() {
+		unserved = append(unserved, []string{code(u.Name), u.Instead})
+	}
+	return `
+## Services and Nodes
+
+### Annotations
+
+Each is read with the prefix ` + "`loxilb.io/` and with `weir-lb.io/`" + `; the latter wins where both are there. One that is not in this
+table changes nothing, and is named by the condition ` + "`Accepted` (`ValidWithIgnored`)" + ` and an event. A fault in one of
+` + "`probe…`" + ` makes all of those void (` + "`ProbeDefaults`" + `).
+
+` + table([]string{"Annotation", "Values", "Meaning"}, read) + `
+### Annotations of LoxiLB without effect
+
+` + table([]string{"Annotation", "Instead"}, unserved) + `
+### Fields, labels and annotations of Kubernetes
+
+` + table([]string{"Object", "Read", "Meaning"}, kubernetes)
+}
+
+var kubernetes = [][]string{
+	{"Service", code("spec.type"), code("LoadBalancer") + "; others are left alone"},
+	{"Service", code("spec.loadBalancerClass"), code(decide.ClassWeir) + " or " + code(decide.ClassLoxiLB) + "; others are left alone"},
+	{"Service", code("spec.loadBalancerIP"), "the address to give, as " + code("staticIP")},
+	{"Service", code("spec.loadBalancerSourceRanges"), "IPv4 prefixes of the only clients that may come in"},
+	{"Service", code("service.beta.kubernetes.io/load-balancer-source-ranges") + " (annotation)", "the same, comma separated, where the field is empty"},
+	{"Service", code("spec.ports"), "TCP, UDP and SCTP; " + code("nodePort") + " is the backends' unless pods are sent to"},
+	{"Service", code("spec.allocateLoadBalancerNodePorts"), code("false") + " without any node port: as " + code("usepodnetwork: yes")},
+	{"Service", code("spec.externalTrafficPolicy"), code("Local") + ": only nodes with an endpoint are backends"},
+	{"Service", code("spec.sessionAffinity") + ", " + code("spec.sessionAffinityConfig"), code("ClientIP") + ": a client keeps its backend"},
+	{"Service", code("spec.ipFamilies"), "IPv6 first is refused"},
+	{"Node", code("node.kubernetes.io/exclude-from-external-load-balancers") + " (label)", "the node is no backend by its node ports"},
+	{"Node", code("status.addresses") + ", " + code("status.conditions"), "the IPv4 " + code("InternalIP") + ", and whether the node is " + code("Ready")},
+}
+
+func code(s string) string { return "`" + s + "`" }
+
+// table prints rows in Markdown.
+func table(head []string, rows [][]string) string {
+	var b strings.Builder
+	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	line(head)
+	b.WriteString(strings.Repeat("|---", len(head)) + "|\n")
+	for _, row := range rows {
+		line(row)
+	}
+	return b.String()
+}
