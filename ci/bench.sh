@@ -14,7 +14,7 @@ source ci/lib/say.sh
 
 if [[ ${1:-} == go ]]; then
 	ci/setup.sh build
-	exec go test -run '^$' -bench . -benchmem ./bpf/... ./dataplane/...
+	exec go test -run '^$' -bench . -benchmem ./bpf/... ./controller/... ./dataplane/...
 fi
 
 [[ $(id -u) -eq 0 ]] || die "benchmarks build network namespaces and load BPF: run this as root"
