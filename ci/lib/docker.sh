@@ -54,8 +54,9 @@ docker_stop() {
 
 is_gone() { ! kill -0 "$1" 2>/dev/null; }
 
+# unmount_below FOLDER. What the daemon itself has unmounted meanwhile is no error; rm tells of what stays.
 unmount_below() {
-	awk -v below="$1/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount --lazy
+	awk -v below="$1/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount --quiet --lazy || true
 }
 
 readonly watches=/proc/sys/fs/inotify/max_user_instances
