@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 // secretStore is an apiserver that has Secrets and nothing else.
 type secretStore struct {
+	mu      sync.Mutex // for requests; tests look while nobody asks
 	objects map[string]*corev1.Secret
 	version int
 	writes  []string
@@ -49,6 +51,8 @@ func (s *secretStore) Get(_ context.Context, name string, _ metav1.GetOptions) (
 	if err := s.before("get", name); err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if o := s.objects[name]; o != nil {
 		return o.DeepCopy(), nil
 	}
@@ -59,6 +63,8 @@ func (s *secretStore) Create(_ context.Context, o *corev1.Secret, _ metav1.Creat
 	if err := s.before("create", o.Name); err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.objects[o.Name] != nil {
 		return nil, apierrors.NewAlreadyExists(secretResource, o.Name)
 	}
@@ -70,6 +76,8 @@ func (s *secretStore) Update(_ context.Context, o *corev1.Secret, _ metav1.Updat
 	if err := s.before("update", o.Name); err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if there := s.objects[o.Name]; there == nil || there.ResourceVersion != o.ResourceVersion {
 		return nil, apierrors.NewConflict(secretResource, o.Name, fmt.Errorf("version %s is over", o.ResourceVersion))
 	}
