@@ -56,6 +56,7 @@ var _ = Describe("The controller", Ordered, func() {
 		l.remove("a")
 		l.apply(ctx, a.manifest(), a.on("pod1"))
 		l.expectService(ctx, "a", conditionOf("Reachable"), Equal("True/EndpointsReady"))
+		l.expectService(ctx, "a", conditionOf("Programmed"), Equal("True/Programmed")) // the last to be told
 		before, err := l.service(ctx, "a")
 		Expect(err).NotTo(HaveOccurred())
 		events, err := l.reasons(ctx, "a")
