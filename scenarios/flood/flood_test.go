@@ -21,10 +21,8 @@ const (
 	maxFlows  = 1 << 18
 	// halfOpenRoom is a quarter more of --max-flows.
 	halfOpenRoom = maxFlows / 4
-	// served is the least share of new connections that come about in the flood. Where generator, clients and balancer
-	// share two CPUs, links drop frames before weir sees them, and a handshake that lost one needs a second, which at
-	// 140 000 SYNs a second is longer than half-open entries live: 95 to 100 % come about, by the machine.
-	served = 0.9
+	// served is the least share of new connections that come about in the flood.
+	served = 0.99
 	// emptied is the time-out of a half-open flow, 30 s, and a sweep's 10 s, with
 	// as much again for a machine that has other things to do.
 	emptied = 80 * time.Second
