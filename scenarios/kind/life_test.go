@@ -46,7 +46,7 @@ func life() {
 				}
 			})
 
-			It("keeps 10000 connections while the pods behind it are replaced", func(ctx SpecContext) {
+			It("fails no connection in 10000 while the pods behind it are replaced", func(ctx SpecContext) {
 				before := podsOf(ctx, "what=web")
 				end := beginLoad(ctx, web, 10000)
 				wait(ctx, "rollout", "restart", "deployment/web")

@@ -17,12 +17,6 @@ const (
 	parallel = 4
 )
 
-// spared is of how many connections one may fail. The client comes back to a port
-// within seconds, and where the tuple's last connection is still in conntrack of the
-// node behind, kube-proxy sends the new one to the pod of the old, which a roll may
-// have ended: none to one in 10 000 were seen.
-const spared = 1000
-
 var lostOf = regexp.MustCompile(`(\d+) lost in`)
 
 // load is what connections came to.
@@ -74,7 +68,7 @@ func beginLoad(ctx context.Context, target string, least int) (end func()) {
 		l := <-done
 		AddReportEntry("load", l.String())
 		Expect(l.err).NotTo(HaveOccurred())
-		Expect(l.lost).To(BeNumerically("<=", l.made/spared), l.String())
+		Expect(l.lost).To(BeZero(), l.String())
 	}
 }
 
