@@ -43,7 +43,10 @@ func source(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(base), uint16(firstPort+i>>forgedBits))
 }
 
-// syns sends SYNs of the flood to a frontend, from the client's end of its link.
+// syns sends SYNs of the flood to a frontend, from backend2's end of its link, whose
+// services have no part in it. On the client's own link the flood would fill the queue
+// before weir, and take the last ACK of some handshakes there: a server that has sent a
+// SYN cookie knows nothing of such a connection, and the client waits for its greeting.
 type syns struct {
 	wire     *capture.Injector
 	template []byte
@@ -51,10 +54,12 @@ type syns struct {
 }
 
 // newSYNs readies the page for a flood: answers to forged addresses find the way
-// to the client's link, where nobody takes them.
+// to backend2, which drops them.
 func newSYNs(ctx context.Context, l *onelb.Lab, frontend netip.AddrPort) *syns {
 	GinkgoHelper()
-	_, err := l.Node("lb").Run(ctx, "ip", "route", "add", forged.String(), "via", onelb.Client.String())
+	_, err := l.Node("lb").Run(ctx, "ip", "route", "add", forged.String(), "via", onelb.Backend2.String())
+	Expect(err).NotTo(HaveOccurred())
+	_, err = l.Node("backend2").Run(ctx, "ip", "route", "add", "blackhole", forged.String())
 	Expect(err).NotTo(HaveOccurred())
 	for _, prefix := range silenced {
 		_, err := l.Node("backend1").Run(ctx, "iptables", "-w", "-t", "raw", "-A", "PREROUTING", "-s", prefix, "-j", "DROP")
@@ -64,10 +69,10 @@ func newSYNs(ctx context.Context, l *onelb.Lab, frontend netip.AddrPort) *syns {
 	_, err = l.Node("backend1").Run(ctx, "sysctl", "-w", "net.ipv4.tcp_synack_retries=1")
 	Expect(err).NotTo(HaveOccurred())
 	template, err := packet.TCPFrame(packet.Header{
-		SrcMAC: l.MAC("client:eth1"), DstMAC: l.MAC("lb:eth1"), Src: source(0), Dst: frontend,
+		SrcMAC: l.MAC("backend2:eth1"), DstMAC: l.MAC("lb:eth3"), Src: source(0), Dst: frontend,
 	}, layers.TCP{SYN: true, Seq: 1, Window: 65535}, nil)
 	Expect(err).NotTo(HaveOccurred())
-	return &syns{wire: l.Inject("client:eth1"), template: template}
+	return &syns{wire: l.Inject("backend2:eth1"), template: template}
 }
 
 // send sends the next n SYNs, as fast as they are taken.
