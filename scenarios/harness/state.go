@@ -72,3 +72,21 @@ func (s *Scenario) unprogrammed(ctx context.Context, node string) (string, error
 	}
 	return strings.Join(lacking, "\n"), nil
 }
+
+// ExpectSessions waits until the node speaks BGP and all its sessions are up.
+func (s *Scenario) ExpectSessions(ctx context.Context, node string) {
+	ginkgo.GinkgoHelper()
+	Soon(ctx, func(ctx context.Context) (string, error) {
+		status, err := s.Weir(node).BGP(ctx)
+		if err != nil || status == nil || len(status.Peers) == 0 {
+			return "BGP is not configured", err
+		}
+		down := ""
+		for _, p := range status.Peers {
+			if p.State != "established" {
+				down += fmt.Sprintf("%s is %s\n", p.Address, p.State)
+			}
+		}
+		return down, nil
+	}).Should(gomega.BeEmpty(), "the sessions of %s", node)
+}

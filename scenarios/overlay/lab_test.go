@@ -64,7 +64,7 @@ type lab struct {
 	requests *probe.Client
 }
 
-// up brings the page up, with services, backends and routes in place.
+// up brings the page up, with services, backends, routes and sessions in place.
 func up(ctx context.Context, o harness.Options) *lab {
 	GinkgoHelper()
 	l := &lab{Scenario: harness.Up(ctx, page, o), hook: o.Hook}
@@ -75,6 +75,9 @@ func up(ctx context.Context, o harness.Options) *lab {
 		harness.Soon(ctx, func(ctx context.Context) (string, error) {
 			return l.Node(worker).Run(ctx, "ip", "route", "show", vip.String())
 		}).Should(ContainSubstring("via "+master1.String()), "the way back from %s", worker)
+	}
+	for _, node := range []string{"master1", "worker1", "worker2"} {
+		l.ExpectSessions(ctx, node)
 	}
 	return l
 }

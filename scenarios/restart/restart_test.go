@@ -2,7 +2,6 @@ package restart
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +41,7 @@ var _ = Describe("weir on the active master", Ordered, func() {
 				moments.restart(ctx, l, w, i == 0, upTo(200*time.Millisecond))
 			}
 			for _, w := range lab.Workers {
-				expectSessions(ctx, l, w)
+				l.ExpectSessions(ctx, w)
 			}
 			expectConfirmed(ctx, l)
 		})
@@ -124,31 +123,13 @@ func few(list []string) string { return strings.Join(list[:min(len(list), 10)], 
 // present run: RFC 4724 has them drop what two restarts in a row left stale.
 func expectConfirmed(ctx context.Context, l *lab.Lab) {
 	GinkgoHelper()
-	expectSessions(ctx, l, "master1")
+	l.ExpectSessions(ctx, "master1")
 	harness.Soon(ctx, func(ctx context.Context) string { return birdSession(ctx, l) }).ShouldNot(ContainSubstring("graceful restart active"))
 	for _, w := range lab.Workers {
 		harness.Soon(ctx, func(ctx context.Context) (string, error) {
 			return l.Node(w).Run(ctx, "gobgp", "--json", "global", "rib")
 		}).ShouldNot(ContainSubstring(`"stale":true`), "routes of %s", w)
 	}
-}
-
-// expectSessions waits until all BGP sessions of the node are up.
-func expectSessions(ctx context.Context, l *lab.Lab, node string) {
-	GinkgoHelper()
-	harness.Soon(ctx, func(ctx context.Context) (string, error) {
-		status, err := l.Weir(node).BGP(ctx)
-		if err != nil || status == nil || len(status.Peers) == 0 {
-			return "BGP is not configured", err
-		}
-		down := ""
-		for _, p := range status.Peers {
-			if p.State != "established" {
-				down += fmt.Sprintf("%s is %s\n", p.Address, p.State)
-			}
-		}
-		return down, nil
-	}).Should(BeEmpty(), "the sessions of %s", node)
 }
 
 func pinDir(l *lab.Lab) string { return filepath.Join(l.Node("master1").Dir(), "bpf") }
