@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -22,7 +23,7 @@ var lostOf = regexp.MustCompile(`(\d+) lost in`)
 // load is what connections came to.
 type load struct {
 	made, lost int
-	first      string // what the client said of the first that was lost
+	first      string // what the client said of the first that was lost, and the nodes
 	err        error
 }
 
@@ -46,7 +47,7 @@ func (l *load) run(ctx context.Context, target string) {
 	}
 	n, err := strconv.Atoi(lost[1])
 	if l.lost == 0 {
-		l.first = said
+		l.first = said + unanswered(ctx)
 	}
 	l.lost, l.err = l.lost+n, err
 }
@@ -70,6 +71,31 @@ func beginLoad(ctx context.Context, target string, least int) (end func()) {
 		Expect(l.err).NotTo(HaveOccurred())
 		Expect(l.lost).To(BeZero(), l.String())
 	}
+}
+
+// unanswered says which requests the nodes have sent on without an answer: kube-proxy's choice of a pod stands in
+// conntrack, for each SYN of a connection. Then come the pods there are, and those that kube-proxy knows.
+func unanswered(ctx context.Context) string {
+	said := ""
+	for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
+		said += "\n" + m.Name + ":\n"
+		for _, command := range []string{
+			"date --iso-8601=ns",
+			"conntrack -L -p tcp --state SYN_SENT",
+			"iptables-save -t nat | grep -- --to-destination | grep :8080",
+		} {
+			out, err := m.Run(ctx, "sh", "-c", command)
+			if err != nil {
+				out += err.Error() + "\n"
+			}
+			said += out
+		}
+	}
+	out, err := cluster.Kubectl(ctx, "get", "pods", "-o", "wide")
+	if err != nil {
+		out += err.Error()
+	}
+	return said + "\n" + out
 }
 
 func stopped(stop <-chan struct{}) bool {
