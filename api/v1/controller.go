@@ -39,9 +39,13 @@ type ControllerService struct {
 	Class string `json:"class,omitempty"`
 	// ClusterIP is empty where the manifest has none.
 	ClusterIP string `json:"clusterIP,omitempty"`
-	// ExternalIPs are the addresses that it got; none while it waits.
+	// ExternalIPs are the addresses that it got and is served on; none while it waits.
 	ExternalIPs []netip.Addr `json:"externalIPs,omitempty"`
-	// Pool is the name of the pool that the addresses come from.
+	// ReservedIPs are addresses that it got, which are not published since nodes
+	// do not serve their family.
+	ReservedIPs []netip.Addr `json:"reservedIPs,omitempty"`
+	// Pool is the name of the pool that the addresses come from; of two pools,
+	// comma separated, where they come from two.
 	Pool string `json:"pool,omitempty"`
 	// Ports as kubectl prints them: "55002:32694/TCP", and "55002/TCP" without
 	// a NodePort.
@@ -103,9 +107,12 @@ const (
 	PushRemoving = "removing"
 )
 
-// ControllerPool is a pool of addresses and how much of it is taken.
+// ControllerPool is a pool of addresses of one family and how much of it is
+// taken. A pool of both families is two of them.
 type ControllerPool struct {
 	Name string `json:"name"`
+	// Family is "IPv4" or "IPv6".
+	Family string `json:"family"`
 	// Ranges as first-last.
 	Ranges []string `json:"ranges"`
 	// Size counts addresses; it stops at the largest int64 for IPv6.

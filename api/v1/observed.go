@@ -233,6 +233,9 @@ const (
 	ConditionAllocated = "Allocated"
 	// ConditionAccepted: what was asked for can be done.
 	ConditionAccepted = "Accepted"
+	// ConditionIPv6Served is of Services with an IPv6 address: it is published and
+	// served.
+	ConditionIPv6Served = "IPv6Served"
 	// ConditionReachable: backends can be sent to.
 	ConditionReachable = "Reachable"
 	// ConditionHealthy is of services with Monitor: backends answer their probes.

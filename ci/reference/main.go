@@ -78,14 +78,15 @@ table changes nothing, and is named by the condition ` + "`Accepted` (`ValidWith
 var kubernetes = [][]string{
 	{"Service", code("spec.type"), code("LoadBalancer") + "; others are left alone"},
 	{"Service", code("spec.loadBalancerClass"), code(decide.ClassWeir) + " or " + code(decide.ClassLoxiLB) + "; others are left alone"},
-	{"Service", code("spec.loadBalancerIP"), "the address to give, as " + code("staticIP")},
-	{"Service", code("spec.loadBalancerSourceRanges"), "IPv4 prefixes of the only clients that may come in"},
+	{"Service", code("spec.loadBalancerIP"), "the addresses to give, as " + code("staticIP")},
+	{"Service", code("spec.loadBalancerSourceRanges"), "prefixes of the only clients that may come in; those of the other family than the served one count for nothing, and alone are refused"},
 	{"Service", code("service.beta.kubernetes.io/load-balancer-source-ranges") + " (annotation)", "the same, comma separated, where the field is empty"},
 	{"Service", code("spec.ports"), "TCP, UDP and SCTP; " + code("nodePort") + " is the backends' unless pods are sent to"},
 	{"Service", code("spec.allocateLoadBalancerNodePorts"), code("false") + " without any node port: as " + code("usepodnetwork: yes")},
 	{"Service", code("spec.externalTrafficPolicy"), code("Local") + ": only nodes with an endpoint are backends"},
 	{"Service", code("spec.sessionAffinity") + ", " + code("spec.sessionAffinityConfig"), code("ClientIP") + ": a client keeps its backend"},
-	{"Service", code("spec.ipFamilies"), "IPv6 first is refused"},
+	{"Service", code("spec.ipFamilies"), "an address of each family, in this order; those of IPv6 are reserved and not published ([ADR 0016](adr/0016-unserved-addresses-unpublished.md))"},
+	{"Service", code("spec.ipFamilyPolicy"), code("RequireDualStack") + ": both or none, but one that the Service has stays; " + code("PreferDualStack") + ": what can be had"},
 	{"Node", code("node.kubernetes.io/exclude-from-external-load-balancers") + " (label)", "the node is no backend by its node ports"},
 	{"Node", code("status.addresses") + ", " + code("status.conditions"), "the IPv4 " + code("InternalIP") + ", and whether the node is " + code("Ready")},
 }

@@ -43,24 +43,43 @@ func (f *flags) complete() (config, error) {
 	return c, errors.Join(errs...)
 }
 
+// pools reads the flags one by one, so that a fault is told of the one that has
+// it, and then all together: pools of one name are one.
 func (f *flags) pools() ([]ipam.Pool, error) {
-	switch {
-	case f.externalCIDR != "" && f.cidrPools != "":
+	if f.externalCIDR != "" && f.cidrPools != "" {
 		return nil, errors.New("read --externalCIDR: it is short for --cidrPools=defaultPool=CIDR; give only one of them")
-	case f.externalCIDR != "":
-		pools, err := ipam.ParsePools(ipam.DefaultPool + "=" + f.externalCIDR)
-		if err != nil {
-			return nil, fmt.Errorf("read --externalCIDR: %w", err)
-		}
-		return pools, nil
-	case f.cidrPools != "":
-		pools, err := ipam.ParsePools(f.cidrPools)
-		if err != nil {
-			return nil, fmt.Errorf("read --cidrPools: %w", err)
-		}
-		return pools, nil
 	}
-	return nil, errors.New("no pool of service addresses given; give --externalCIDR=CIDR or --cidrPools=name=CIDR")
+	var lists []string
+	for _, flag := range []struct {
+		name, prefix, value string
+		ipv6                bool
+	}{
+		{"--externalCIDR", ipam.DefaultPool + "=", f.externalCIDR, false},
+		{"--cidrPools", "", f.cidrPools, false},
+		{"--cidr6Pools", "", f.cidr6Pools, true},
+	} {
+		if flag.value == "" {
+			continue
+		}
+		pools, err := ipam.ParsePools(flag.prefix + flag.value)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", flag.name, err)
+		}
+		for _, p := range pools {
+			if four := p.Family(false); flag.ipv6 && len(four.Ranges) > 0 {
+				return nil, fmt.Errorf("read %s: %s of %s is IPv4; give it with --cidrPools", flag.name, four, p.Name)
+			}
+		}
+		lists = append(lists, flag.prefix+flag.value)
+	}
+	if len(lists) == 0 {
+		return nil, errors.New("no pool of service addresses given; give --externalCIDR=CIDR or --cidrPools=name=CIDR")
+	}
+	pools, err := ipam.ParsePools(strings.Join(lists, ","))
+	if err != nil {
+		return nil, fmt.Errorf("read --cidrPools and --cidr6Pools: %w", err)
+	}
+	return pools, nil
 }
 
 func (f *flags) bgp() (*controller.BGP, error) {

@@ -15,7 +15,7 @@ import (
 type flags struct {
 	manifests                           string
 	cluster                             clusterFlags
-	externalCIDR, cidrPools             string
+	externalCIDR, cidrPools, cidr6Pools string
 	setBGP                              uint32
 	extBGPPeers, bgpPasswordFile        string
 	extBGPAccept                        string
@@ -60,7 +60,8 @@ func (f *flags) define(set *pflag.FlagSet) {
 	})
 	set.StringVar(&f.manifests, "manifests", "", "folder of manifests to read the cluster from, instead of an apiserver")
 	f.cluster.define(set)
-	set.StringVar(&f.cidrPools, "cidrPools", "", "pools of service addresses: name=CIDR or name=first-last, comma separated")
+	set.StringVar(&f.cidrPools, "cidrPools", "", "pools of service addresses, IPv4 and IPv6: name=CIDR or name=first-last, comma separated; one of a name given twice has both")
+	set.StringVar(&f.cidr6Pools, "cidr6Pools", "", "more of them, of IPv6 alone; nodes do not serve IPv6 yet, so its addresses are reserved and not published")
 	set.StringVar(&f.externalCIDR, "externalCIDR", "", "the one pool, as CIDR; short for --cidrPools=defaultPool=CIDR")
 	set.BoolVar(&f.setUniqueIP, "setUniqueIP", false, "give every service an address of its own")
 	set.Uint32Var(&f.setBGP, "setBGP", 0, "AS number of all nodes; turns BGP on")

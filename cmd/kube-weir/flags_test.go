@@ -71,6 +71,14 @@ func TestFlags(t *testing.T) {
 				return len(b.Accept) == 2 && b.Accept[0].String() == "10.0.0.0/8" && b.MaxPrefixes == 5 && b.TTLSecurity
 			}},
 		{"several pools", []string{"--cidrPools=a=10.0.0.0/24,b=10.0.1.5-10.0.1.9"}, func(c config) bool { return len(c.controller.Pools) == 2 }},
+		{"kube-loxilb's flag for IPv6 adds to the pools of its names", []string{"--cidrPools=a=10.0.0.1/32,b=2001:db8::1/128", "--cidr6Pools=a=2001:db8:a::/126,c=fd00::/64"},
+			func(c config) bool {
+				p := c.controller.Pools
+				return len(p) == 3 && p[0].Name == "a" && p[0].String() == "10.0.0.1-10.0.0.1, 2001:db8:a::1-2001:db8:a::3" && p[1].Name == "b" && p[2].Name == "c"
+			}},
+		{"beside the article's", []string{pool, "--cidr6Pools=defaultPool=3ffe:cafe::1/96"},
+			func(c config) bool { return len(c.controller.Pools) == 1 && len(c.controller.Pools[0].Ranges) == 2 }},
+		{"or alone", []string{"--cidr6Pools=defaultPool=3ffe:cafe::1/96"}, func(c config) bool { return len(c.controller.Pools) == 1 }},
 		{"switches", []string{pool, "--monitor", "--setUniqueIP", "--usePodNetwork"},
 			func(c config) bool {
 				return c.controller.Monitor && c.controller.UniqueIP && c.controller.UsePodNetwork
@@ -112,6 +120,10 @@ func TestRefusals(t *testing.T) {
 		{[]string{given}, 1, "give --externalCIDR=CIDR or --cidrPools=name=CIDR"},
 		{[]string{given, "--externalCIDR=10.0.0.0/33"}, 1, "read --externalCIDR: parse pool \"defaultPool=10.0.0.0/33\": impossible prefix length: /33"},
 		{[]string{given, "--cidrPools=a=10.0.0.0/24,b=10.0.0.128/25"}, 1, "read --cidrPools: parse pools: overlapping pools"},
+		{[]string{given, pool, "--cidr6Pools=a=fe80::/64"}, 1, "read --cidr6Pools: parse pool \"a=fe80::/64\": not unicast: fe80::1-"},
+		{[]string{given, pool, "--cidr6Pools=a=2001:db8::/64,b=10.0.1.0/24"}, 1, "read --cidr6Pools: 10.0.1.1-10.0.1.254 of b is IPv4; give it with --cidrPools"},
+		{[]string{given, "--cidrPools=a=2001:db8::/32", "--cidr6Pools=b=2001:db8:7::/64"}, 1, "read --cidrPools and --cidr6Pools: parse pools: overlapping pools"},
+		{[]string{given, pool, "--cidr6Pools=,"}, 1, "read --cidr6Pools: parse pools: empty pool"},
 		{[]string{given, "--cidrPools=a=10.0.0.9-10.0.0.1"}, 1, "reversed range: 10.0.0.1 is before 10.0.0.9; write 10.0.0.1-10.0.0.9"},
 		{[]string{given, pool, "--cidrPools=a=10.0.0.0/24"}, 1, "give only one of them"},
 		{[]string{given, pool, "--extBGPPeers=192.168.80.1:65101"}, 1, "there is no BGP without --setBGP=AS"},

@@ -4,10 +4,10 @@ package main
 // One that was ignored would promise what nothing keeps.
 var unserved = map[string]string{
 	"appendEPs":           "remove it; a node is always told the whole state",
-	"cidr6Pools":          "remove it; service addresses are IPv4, give --cidrPools",
 	"config":              "give its settings as flags",
 	"enableBGPCRDs":       "give --setBGP and --extBGPPeers",
 	"enableK8sMetadata":   "remove it; metrics and weirctl name the Service already",
+	"externalCIDR6":       "give --cidr6Pools=defaultPool=CIDR",
 	"excludeRoleList":     "remove it; run weir only on the nodes that may be active",
 	"gatewayAPI":          "use Services of type LoadBalancer",
 	"loxilbGatewayClass":  "use Services of type LoadBalancer",

@@ -28,7 +28,7 @@ func assign(services []*service, incomplete bool, cfg controller.Config, last co
 		}
 		asking[s.key] = s
 		requests = append(requests, ipam.Request{
-			Owner: s.key, Ports: s.ipamPorts(), Pool: s.pool, Address: s.wanted, Held: hold, Status: s.status,
+			Owner: s.key, Ports: s.ipamPorts(), Pool: s.pool, Wants: s.wants, Together: s.together, Held: hold, Status: s.status,
 		})
 	}
 	if incomplete {
@@ -40,11 +40,16 @@ func assign(services []*service, incomplete bool, cfg controller.Config, last co
 	}
 	held := make(map[string]ipam.Hold)
 	for i, a := range ipam.Assign(cfg.Pools, requests, ipam.Options{Exclusive: cfg.UniqueIP}) {
-		if s := asking[a.Owner]; s != nil {
-			s.address, s.addressPool, s.addressErr = a.Address, a.Pool, a.Err
+		s := asking[a.Owner]
+		if s != nil {
+			s.given = a.Given
 		}
-		if a.Err == nil {
-			held[a.Owner] = ipam.Hold{Address: a.Address, Ports: requests[i].Ports, Kept: asking[a.Owner] == nil}
+		hold := ipam.Hold{Ports: requests[i].Ports, Kept: s == nil}
+		for _, g := range a.Given {
+			hold.Set(g.Address)
+		}
+		if len(hold.List()) > 0 {
+			held[a.Owner] = hold
 		}
 	}
 	return held
@@ -61,13 +66,16 @@ func markKept(services []*service, held map[string]ipam.Hold) {
 	}
 }
 
-// heldOf is what a refused service holds: that of the last decision, or where
-// none is known what its status says.
+// heldOf is what a refused service holds: that of the last decision, and what of
+// it is not known as the status says.
 func heldOf(s *service, last ipam.Hold) ipam.Hold {
-	if last.Address.IsValid() {
-		return last
+	hold := ipam.Hold{Addresses: s.status, Ports: last.Ports}
+	for _, a := range last.List() {
+		hold.Set(a)
 	}
-	hold := ipam.Hold{Address: s.status}
+	if len(hold.Ports) > 0 {
+		return hold
+	}
 	for _, o := range s.obj.Spec.Ports {
 		protocol, bad := readProtocol("", o.Protocol)
 		p := ipam.Port{Number: uint16(o.Port), Protocol: protocol}
@@ -80,28 +88,44 @@ func heldOf(s *service, last ipam.Hold) ipam.Hold {
 
 // appendKeep asks for what the owner holds and for nothing else.
 func appendKeep(requests []ipam.Request, owner string, hold ipam.Hold) []ipam.Request {
-	if !hold.Address.IsValid() || len(hold.Ports) == 0 {
+	if len(hold.List()) == 0 || len(hold.Ports) == 0 {
 		return requests
 	}
-	return append(requests, ipam.Request{Owner: owner, Ports: hold.Ports, Held: hold, Address: hold.Address})
+	r := ipam.Request{Owner: owner, Ports: hold.Ports, Held: hold}
+	for _, a := range hold.List() {
+		r.Wants = append(r.Wants, ipam.Want{IPv6: a.Is6(), Address: a})
+	}
+	return append(requests, r)
 }
 
-// usage reports the pools with the number of addresses that are held.
+// usage reports the pools with the number of addresses that are held, one of
+// both families once for each.
 func usage(pools []ipam.Pool, held map[string]ipam.Hold) []v1.ControllerPool {
 	used := make(map[netip.Addr]bool)
 	for _, h := range held {
-		used[h.Address] = true
-	}
-	out := make([]v1.ControllerPool, len(pools))
-	for i, p := range pools {
-		out[i] = v1.ControllerPool{Name: p.Name, Size: p.Size()}
-		for _, r := range p.Ranges {
-			out[i].Ranges = append(out[i].Ranges, r.String())
+		for _, a := range h.List() {
+			used[a] = true
 		}
-		for a := range used {
-			if p.Contains(a) {
-				out[i].Used++
+	}
+	var out []v1.ControllerPool
+	for _, pool := range pools {
+		for _, ipv6 := range []bool{false, true} {
+			if p := pool.Family(ipv6); len(p.Ranges) > 0 {
+				out = append(out, usageOf(p, ipv6, used))
 			}
+		}
+	}
+	return out
+}
+
+func usageOf(p ipam.Pool, ipv6 bool, used map[netip.Addr]bool) v1.ControllerPool {
+	out := v1.ControllerPool{Name: p.Name, Family: ipam.FamilyName(ipv6), Size: p.Size()}
+	for _, r := range p.Ranges {
+		out.Ranges = append(out.Ranges, r.String())
+	}
+	for a := range used {
+		if p.Contains(a) {
+			out.Used++
 		}
 	}
 	return out

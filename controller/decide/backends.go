@@ -30,7 +30,7 @@ func resolve(services []*service, c *cluster) {
 			}
 			s.frontends = append(s.frontends, v1.Service{
 				Name:     frontendName(s, p),
-				Frontend: v1.Frontend{VIP: s.address, Port: p.Number, Protocol: p.Protocol},
+				Frontend: v1.Frontend{VIP: s.vip(), Port: p.Number, Protocol: p.Protocol},
 				Mode:     s.mode, Algorithm: v1.RoundRobin, Monitor: s.monitor, Probe: s.probe.spec, Withdraw: s.withdraw, IdleTimeout: s.idleTimeout,
 				Affinity: s.affinity, Sources: s.sources,
 				Backends: backends,

@@ -60,6 +60,23 @@ func cluster4(s *corev1.ServiceSpec) {
 
 func noNodePorts(s *corev1.ServiceSpec) { s.AllocateLoadBalancerNodePorts = new(bool) }
 
+// families says what a Service wants of IPv4 and IPv6, as an apiserver writes
+// it; an empty policy leaves it out.
+func families(policy string, list ...corev1.IPFamily) func(*corev1.Service) {
+	return spec(func(s *corev1.ServiceSpec) {
+		s.IPFamilies = list
+		if p := corev1.IPFamilyPolicy(policy); p != "" {
+			s.IPFamilyPolicy = &p
+		}
+	})
+}
+
+// sixth makes a slice one of IPv6.
+func sixth(s *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
+	s.AddressType, s.Name = discoveryv1.AddressTypeIPv6, s.Name+"-6"
+	return s
+}
+
 // ending says of a slice's endpoints that their pods were told to end, and
 // whether they still serve.
 func ending(s *discoveryv1.EndpointSlice, serving bool) *discoveryv1.EndpointSlice {

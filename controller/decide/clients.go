@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/controller/ipam"
 )
 
 // annotationSourceRanges is the older way to say spec.loadBalancerSourceRanges,
@@ -33,20 +34,21 @@ func (s *service) readClients() *refusal {
 		where, ranges = annotationSourceRanges, strings.Split(text, ",")
 	}
 	var bad *refusal
-	s.sources, bad = readSources(where, ranges)
+	s.sources, bad = readSources(where, ranges, !s.wantsFamily(false))
 	return bad
 }
 
-// readSources returns the IPv4 prefixes among ranges, sorted. Ranges of IPv6 alone
-// are refused: without them the service would be open to all.
-func readSources(where string, ranges []string) ([]netip.Prefix, *refusal) {
+// readSources returns the prefixes among ranges of the family that is served,
+// sorted. Ranges of the other one alone are refused: without them the service
+// would be open to all.
+func readSources(where string, ranges []string, ipv6 bool) ([]netip.Prefix, *refusal) {
 	var out []netip.Prefix
 	for _, text := range ranges {
 		p, err := netip.ParsePrefix(strings.TrimSpace(text))
 		if err != nil {
 			return nil, refuse(ReasonInvalidSourceRange, "%s: %q is no prefix, such as 192.0.2.0/24", where, text)
 		}
-		if p.Addr().Is4() {
+		if p.Addr().Is6() == ipv6 {
 			out = append(out, p.Masked())
 		}
 	}
@@ -54,7 +56,7 @@ func readSources(where string, ranges []string) ([]netip.Prefix, *refusal) {
 	out = slices.Compact(out)
 	switch {
 	case len(ranges) > 0 && len(out) == 0:
-		return nil, refuse(ReasonInvalidSourceRange, "%s has no IPv4 prefix, so no client could come; add one", where)
+		return nil, refuse(ReasonInvalidSourceRange, "%s has no %s prefix, so no client could come; add one", where, ipam.FamilyName(ipv6))
 	case len(out) > v1.MaxSources:
 		return nil, refuse(ReasonInvalidSourceRange, "%s has %d prefixes, at most %d are served; use wider ones", where, len(out), v1.MaxSources)
 	}

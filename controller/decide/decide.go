@@ -94,7 +94,7 @@ func servedVIPs(services []*service) []netip.Addr {
 	var vips []netip.Addr
 	for _, s := range services {
 		if s.served() {
-			vips = append(vips, s.address)
+			vips = append(vips, s.vip())
 		}
 	}
 	slices.SortFunc(vips, netip.Addr.Compare)

@@ -45,7 +45,8 @@ func mesh(self Instance, lbs, peers []Instance, cfg controller.Config) *v1.BGP {
 		inner(peers, v1.PeerWorker)
 	}
 	for _, p := range cfg.Pools {
-		out.VIPs = append(out.VIPs, p.Prefixes()...)
+		// Sessions carry IPv4 alone, and a node's filter takes one family.
+		out.VIPs = append(out.VIPs, p.Family(false).Prefixes()...)
 	}
 	if self.Role == v1.NodeLB {
 		out.NextHopSelf, out.Accept = true, cfg.BGP.Accept

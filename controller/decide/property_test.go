@@ -5,21 +5,23 @@ import (
 	"fmt"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"pgregory.net/rapid"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
+	"github.com/weir-lb/weir/controller/ipam"
 )
 
 // TestOrderDoesNotMatter holds for random clusters, good and bad services
 // among them: the order of the objects changes nothing, deciding again with
-// the memory of the decision changes nothing, every node accepts its state,
-// and no frontend is given twice.
+// the memory of the decision changes nothing, nor does deciding with what a
+// cluster keeps of it, every node accepts its state, and no frontend is given twice.
 func TestOrderDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		snap := drawSnapshot(rt)
 		cfg := articleConfig(t)
-		cfg.Pools = mustPools(t, "defaultPool=10.0.0.1-10.0.0.2,second=10.0.1.1-10.0.1.2")
+		cfg.Pools = mustPools(t, "defaultPool=10.0.0.1-10.0.0.2,defaultPool=2001:db8::1-2001:db8::2,second=10.0.1.1-10.0.1.2,second=2001:db8:0:1::1/128")
 		cfg.SetRoles = rapid.Bool().Draw(rt, "set roles")
 		first := Decide(snap, cfg, controller.Memory{})
 		shuffled := controller.Snapshot{
@@ -33,10 +35,42 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		if a, b := jsonOf(rt, first), jsonOf(rt, Decide(shuffled, cfg, first.Memory)); a != b {
 			rt.Fatalf("the decision does not rest:\n%s\n%s", a, b)
 		}
+		if a, b := printHolds(first.Memory), printHolds(Decide(restarted(shuffled, first), cfg, unsaidOf(first.Memory)).Memory); a != b {
+			rt.Fatalf("a restart moves addresses:\n%s\n%s", a, b)
+		}
 		for _, n := range first.Nodes {
 			checkState(rt, n)
 		}
 	})
+}
+
+// restarted is a snapshot whose Services have the status that a decision gives them.
+func restarted(snap controller.Snapshot, d Decision) controller.Snapshot {
+	out := snap
+	out.Services = nil
+	for _, o := range snap.Services {
+		o = o.DeepCopy()
+		for _, s := range d.Services {
+			if s.Name == o.Name {
+				for _, a := range s.ExternalIPs {
+					ingressToo(a.String())(o)
+				}
+			}
+		}
+		out.Services = append(out.Services, o)
+	}
+	return out
+}
+
+// unsaidOf is what a cluster keeps of a memory beside those.
+func unsaidOf(m controller.Memory) controller.Memory {
+	out := controller.Memory{Addresses: map[string]ipam.Hold{}, LBs: m.LBs}
+	for key, h := range m.Addresses {
+		if rest, ok := Unsaid(h); ok {
+			out.Addresses[key] = rest
+		}
+	}
+	return out
 }
 
 func drawSnapshot(rt *rapid.T) controller.Snapshot {
@@ -48,23 +82,29 @@ func drawSnapshot(rt *rapid.T) controller.Snapshot {
 		if rapid.Bool().Draw(rt, "cluster") {
 			cluster4(&s.Spec)
 		}
-		for key, values := range map[string][]string{
-			"loxilb.io/lbmode":     {"", "onearm", "fullnat", "dsr"},
-			"loxilb.io/staticIP":   {"", "", "10.0.0.2", "10.0.1.1", "192.0.2.1"},
-			"loxilb.io/poolSelect": {"", "", "second", "none"},
+		list := rapid.SampledFrom([][]corev1.IPFamily{nil, {"IPv4"}, {"IPv6"}, {"IPv4", "IPv6"}, {"IPv6", "IPv4"}}).Draw(rt, "families")
+		families(rapid.SampledFrom([]string{"", "SingleStack", "PreferDualStack", "PreferDualStack", "RequireDualStack", "RequireDualStack"}).Draw(rt, "policy"), list...)(s)
+		for _, a := range []struct {
+			key    string
+			values []string
+		}{
+			{"loxilb.io/lbmode", []string{"", "onearm", "fullnat", "dsr"}},
+			{"loxilb.io/staticIP", []string{"", "", "", "10.0.0.2", "10.0.1.1", "192.0.2.1", "2001:db8::2", "10.0.0.1,2001:db8:0:1::1"}},
+			{"loxilb.io/poolSelect", []string{"", "", "second", "none"}},
 		} {
-			if v := rapid.SampledFrom(values).Draw(rt, key); v != "" {
-				note(key, v)(s)
+			if v := rapid.SampledFrom(a.values).Draw(rt, a.key); v != "" {
+				note(a.key, v)(s)
 			}
 		}
 		snap.Services = append(snap.Services, s)
 		endpoints := rapid.SliceOfN(rapid.SampledFrom([]string{"10.42.1.1@worker1", "10.42.1.2@worker1", "!10.42.2.1@worker2", "10.42.2.2@worker2", "10.42.3.1@nowhere"}), 0, 4).Draw(rt, "endpoints")
-		snap.Slices = append(snap.Slices, slice(name, "=8080", endpoints...))
+		snap.Slices = append(snap.Slices, slice(name, "=8080", endpoints...), sixth(slice(name, "=8080", "2001:db8:42::1@worker1")))
 	}
 	return snap
 }
 
 func checkState(rt *rapid.T, n Node) {
+	checkNoIPv6(rt, Decision{Nodes: []Node{n}})
 	if err := v1.ValidateState(n.State); err != nil {
 		rt.Fatalf("%s would refuse its state: %v", n.Name, err)
 	}

@@ -17,18 +17,22 @@ const (
 	ReasonNoNodePort         = "NoNodePort"         // A port has no node port; allow node ports, or set usepodnetwork to yes.
 	ReasonUnknownMode        = "UnknownMode"        // The mode is none that is served; use default, onearm or fullnat.
 	ReasonInvalidAnnotation  = "InvalidAnnotation"  // The value of an annotation cannot be read; the message says what it may be.
-	ReasonInvalidAddress     = "InvalidAddress"     // The wanted address is none, or two fields want different ones; mend the one that the message names.
-	ReasonInvalidSourceRange = "InvalidSourceRange" // A source range is no IPv4 prefix; write one such as 192.0.2.0/24.
-	ReasonNotServed          = "NotServed"          // The service wants what weir does not do, and ignoring it would be dangerous; do as the message says.
+	ReasonInvalidAddress     = "InvalidAddress"     // The wanted address is none, or of a family that the service has not, or two fields want different ones; mend the one that the message names.
+	ReasonInvalidFamily      = "InvalidFamily"      // The service asks for families (spec.ipFamilies, spec.ipFamilyPolicy) that there are not; mend what the message names.
+	ReasonInvalidSourceRange = "InvalidSourceRange" // A source range is no prefix, or none is of the service's family; write one such as 192.0.2.0/24.
 
 	// Allocated.
 	ReasonAssigned            = "Assigned"            // Holds: the service has an address.
+	ReasonAssignedPartly      = "AssignedPartly"      // Holds: of PreferDualStack, the service has an address of one family; the message says why not of the other.
 	ReasonPoolExhausted       = "PoolExhausted"       // The pool has no free address; make it larger (--cidrPools), or remove services.
 	ReasonAddressInUse        = "AddressInUse"        // The wanted address and port belong to another service; choose another, or remove that service.
 	ReasonAddressOutsidePools = "AddressOutsidePools" // The wanted address is in no pool that may give it; choose one inside, or add it to --cidrPools.
 	ReasonNoSuchPool          = "NoSuchPool"          // The annotation poolSelect names a pool that --cidrPools lacks; correct one of them.
-	ReasonNoAddressOfFamily   = "NoAddressOfFamily"   // The pool has no address of the family that the service wants; name another pool.
+	ReasonNoAddressOfFamily   = "NoAddressOfFamily"   // The pool has no address of the family that the service wants; add some to it (--cidrPools), or name another pool.
 	ReasonNotAccepted         = "NotAccepted"         // There is no address before the service is accepted; see the condition Accepted.
+
+	// IPv6Served.
+	ReasonIPv6NotServed = "IPv6NotServed" // The IPv6 address is reserved and not published, for nodes forward IPv4 alone; have an IPv4 address too (PreferDualStack).
 
 	// Reachable.
 	ReasonEndpointsReady   = "EndpointsReady"   // Holds: every port has a backend.
@@ -45,8 +49,14 @@ const (
 	ReasonNotProgrammed   = "NotProgrammed"   // Nodes do not serve it, for several reasons; the message has each.
 )
 
-// allocationReason names the sentinel that err wraps.
-func allocationReason(err error) string {
+// allocationReason names the first fault of an assignment that has one.
+func allocationReason(given []ipam.Given) string {
+	var err error
+	for _, g := range given {
+		if err == nil && !errors.Is(g.Err, ipam.ErrTogether) {
+			err = g.Err
+		}
+	}
 	for _, r := range []struct {
 		sentinel error
 		reason   string

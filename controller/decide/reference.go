@@ -41,11 +41,11 @@ var annotationTable = []Annotation{
 		s.idleTimeout, bad = readTimeout(key, value)
 		return bad
 	}},
-	{"poolSelect", "name of a pool", "the pool of --cidrPools that gives the address", func(s *settings, _, value string) *refusal {
+	{"poolSelect", "name of a pool", "the pool of --cidrPools and --cidr6Pools that gives the addresses", func(s *settings, _, value string) *refusal {
 		s.pool = value
 		return nil
 	}},
-	{"staticIP", "IPv4 address", "the address to give, as spec.loadBalancerIP", func(s *settings, _, value string) *refusal {
+	{"staticIP", "address, or one of each family, comma separated", "the addresses to give, as spec.loadBalancerIP", func(s *settings, _, value string) *refusal {
 		s.staticIP = value
 		return nil
 	}},
@@ -102,7 +102,7 @@ type Unserved struct{ Name, Instead string }
 // condition Accepted.
 func UnservedAnnotations() []Unserved {
 	return []Unserved{
-		{"ipam", "remove it; service addresses are IPv4"},
+		{"ipam", "use spec.ipFamilyPolicy and spec.ipFamilies"},
 		{"poolSelectSecondary", "make a Service for each address"},
 		{"secondaryIPs", "make a Service for each address"},
 		{"zoneselect", "remove it; all load balancer nodes serve all Services"},

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -19,9 +20,9 @@ func report(services []*service, held map[string]ipam.Hold, ranks rankTable, lbs
 	}
 	out := make([]v1.ControllerService, len(services))
 	for i, s := range services {
-		out[i] = reportOne(s, held[s.key].Address)
+		out[i] = reportOne(s, held[s.key].Addresses)
 		if s.served() {
-			out[i].Active = names[ranks.active(s.address)]
+			out[i].Active = names[ranks.active(s.vip())]
 		}
 	}
 	slices.SortFunc(out, func(a, b v1.ControllerService) int {
@@ -30,16 +31,28 @@ func report(services []*service, held map[string]ipam.Hold, ranks rankTable, lbs
 	return out
 }
 
-func reportOne(s *service, held netip.Addr) v1.ControllerService {
+func reportOne(s *service, held ipam.Addresses) v1.ControllerService {
 	out := v1.ControllerService{
 		Namespace: s.obj.Namespace, Name: s.obj.Name, Type: string(s.obj.Spec.Type),
 		Class: *s.obj.Spec.LoadBalancerClass, ClusterIP: s.obj.Spec.ClusterIP,
 		Ports: portTexts(s), Mode: s.mode,
 		Conditions: []v1.Condition{accepted(s), allocated(s, held)},
 	}
+	if s.refusal == nil {
+		out.Pool = strings.Join(poolsOf(s.given), ",")
+		for _, g := range s.given {
+			switch {
+			case published(g.Address):
+				out.ExternalIPs = append(out.ExternalIPs, g.Address)
+			case g.Address.IsValid():
+				out.ReservedIPs = append(out.ReservedIPs, g.Address)
+			}
+		}
+	}
+	if len(out.ReservedIPs) > 0 {
+		out.Conditions = append(out.Conditions, unserved(out.ReservedIPs[0], s.vip()))
+	}
 	if s.served() {
-		out.ExternalIPs = []netip.Addr{s.address}
-		out.Pool = s.addressPool
 		out.Backends = countBackends(s.frontends)
 		out.Conditions = append(out.Conditions, reachable(s, out.Backends))
 	}
@@ -84,20 +97,87 @@ func accepted(s *service) v1.Condition {
 	return c
 }
 
-func allocated(s *service, held netip.Addr) v1.Condition {
+// poolsOf names the pools that addresses come from, each once.
+func poolsOf(given []ipam.Given) []string {
+	var out []string
+	for _, g := range given {
+		if g.Pool != "" && !slices.Contains(out, g.Pool) {
+			out = append(out, g.Pool)
+		}
+	}
+	return out
+}
+
+func allocated(s *service, held ipam.Addresses) v1.Condition {
 	c := v1.Condition{Type: v1.ConditionAllocated}
-	switch {
-	case s.refusal != nil && held.IsValid():
-		c.Reason, c.Message = ReasonNotAccepted, fmt.Sprintf("%s is kept until the service is accepted", held)
-	case s.refusal != nil:
+	if s.refusal != nil {
 		c.Reason, c.Message = ReasonNotAccepted, "no address until the service is accepted"
-	case s.addressErr != nil:
-		c.Reason, c.Message = allocationReason(s.addressErr), s.addressErr.Error()
-	default:
-		c.Status, c.Reason = true, ReasonAssigned
-		c.Message = fmt.Sprintf("%s from pool %s", s.address, s.addressPool)
+		switch kept := held.List(); len(kept) {
+		case 0:
+		case 1:
+			c.Message = fmt.Sprintf("%s is kept until the service is accepted", kept[0])
+		default:
+			c.Message = fmt.Sprintf("%s are kept until the service is accepted", joinAnd(kept))
+		}
+		return c
+	}
+	has, lacks := allocations(s)
+	c.Status, c.Reason, c.Message = true, ReasonAssigned, strings.Join(slices.Concat(has, lacks), "; ")
+	if len(lacks) == 0 {
+		return c
+	}
+	if c.Reason = ReasonAssignedPartly; len(has) == 0 || s.together {
+		c.Status, c.Reason = false, allocationReason(s.given)
+	}
+	if s.together {
+		c.Message += "; spec.ipFamilyPolicy: PreferDualStack would do with one address"
 	}
 	return c
+}
+
+// allocations tells what the service has and what it lacks. What is only not
+// given alone is no news beside why.
+func allocations(s *service) (has, lacks []string) {
+	for _, pool := range poolsOf(s.given) {
+		var from []netip.Addr
+		for _, g := range s.given {
+			if g.Pool == pool {
+				from = append(from, g.Address)
+			}
+		}
+		has = append(has, joinAnd(from)+" from pool "+pool)
+	}
+	for i, g := range s.given {
+		switch {
+		case g.Err == nil || errors.Is(g.Err, ipam.ErrTogether):
+		case len(s.wants) == 1:
+			lacks = append(lacks, g.Err.Error())
+		default:
+			lacks = append(lacks, fmt.Sprintf("no %s address: %s", ipam.FamilyName(s.wants[i].IPv6), g.Err))
+		}
+	}
+	return has, lacks
+}
+
+// unserved tells of an address that is not published. by is the one that is,
+// zero for none.
+func unserved(a, by netip.Addr) v1.Condition {
+	c := v1.Condition{Type: v1.ConditionIPv6Served, Reason: ReasonIPv6NotServed}
+	c.Message = fmt.Sprintf("%s is reserved for the service and not published, for nodes forward IPv4 alone; ", a)
+	if by.IsValid() {
+		c.Message += fmt.Sprintf("clients reach it at %s", by)
+	} else {
+		c.Message += "no client reaches it: give it an IPv4 address too (spec.ipFamilyPolicy: PreferDualStack)"
+	}
+	return c
+}
+
+func joinAnd(addresses []netip.Addr) string {
+	texts := make([]string, len(addresses))
+	for i, a := range addresses {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, " and ")
 }
 
 func reachable(s *service, backends int) v1.Condition {

@@ -28,15 +28,16 @@ type service struct {
 	obj *corev1.Service
 	key string // namespace/name
 	settings
-	ports  []port
-	wanted netip.Addr // asked for, zero for any
-	status netip.Addr // of the object's status, zero for none
+	ports []port
+	// wants are its families, with the address that is asked for; together says
+	// that one alone will not do.
+	wants    []ipam.Want
+	together bool
+	status   ipam.Addresses // of the object's status
 	// refusal says why the service is not served as it is written.
 	refusal *refusal
 
-	address     netip.Addr
-	addressPool string
-	addressErr  error
+	given []ipam.Given // as wants
 
 	frontends []v1.Service
 	// unreachable says why a frontend has no backend, empty where all have.
@@ -57,8 +58,18 @@ func refuse(reason, format string, args ...any) *refusal {
 	return &refusal{reason, fmt.Sprintf(format, args...)}
 }
 
-// served says that the service is well and has an address.
-func (s *service) served() bool { return s.refusal == nil && s.address.IsValid() }
+// served says that the service is well and has an address that nodes serve.
+func (s *service) served() bool { return s.refusal == nil && s.vip().IsValid() }
+
+// vip is the address that nodes serve it on, zero for none.
+func (s *service) vip() netip.Addr {
+	for _, g := range s.given {
+		if published(g.Address) {
+			return g.Address
+		}
+	}
+	return netip.Addr{}
+}
 
 func (s *service) ipamPorts() []ipam.Port {
 	out := make([]ipam.Port, len(s.ports))
@@ -100,12 +111,12 @@ func Serves(o *corev1.Service) bool {
 }
 
 func readService(o *corev1.Service, cfg controller.Config) *service {
-	s := &service{obj: o, key: o.Namespace + "/" + o.Name, status: statusAddress(o.Status.LoadBalancer.Ingress)}
+	s := &service{obj: o, key: o.Namespace + "/" + o.Name, status: statusAddresses(o.Status.LoadBalancer.Ingress)}
 	if s.settings, s.refusal = readAnnotations(o.Annotations, cfg); s.refusal != nil {
 		return s
 	}
 	s.podNetwork = s.podNetwork || withoutNodePorts(o.Spec)
-	if s.refusal = notServed(o.Spec); s.refusal != nil {
+	if s.wants, s.together, s.refusal = readFamilies(o.Spec); s.refusal != nil {
 		return s
 	}
 	if s.ports, s.refusal = readPorts(o.Spec.Ports, s.podNetwork); s.refusal != nil {
@@ -115,16 +126,8 @@ func readService(o *corev1.Service, cfg controller.Config) *service {
 	if s.refusal = s.readClients(); s.refusal != nil {
 		return s
 	}
-	s.wanted, s.refusal = wantedAddress(o.Spec.LoadBalancerIP, s.staticIP)
+	s.refusal = s.readWanted()
 	return s
-}
-
-// notServed refuses what would be dangerous to ignore.
-func notServed(spec corev1.ServiceSpec) *refusal {
-	if len(spec.IPFamilies) > 0 && spec.IPFamilies[0] == corev1.IPv6Protocol {
-		return refuse(ReasonNotServed, "spec.ipFamilies[0] is IPv6, which is not served; use IPv4")
-	}
-	return nil
 }
 
 // withoutNodePorts says that the owner turned node ports off, and that there is
@@ -176,40 +179,4 @@ func readProtocol(path string, p corev1.Protocol) (v1.Protocol, *refusal) {
 		return v1.SCTP, nil
 	}
 	return "", refuse(ReasonInvalidProtocol, "%s.protocol: unknown protocol %q; use TCP, UDP or SCTP", path, p)
-}
-
-// wantedAddress reads the two ways to ask for an address.
-func wantedAddress(spec, annotation string) (netip.Addr, *refusal) {
-	var wanted netip.Addr
-	for _, w := range []struct{ where, text string }{
-		{"spec.loadBalancerIP", spec}, {annotationStaticIP, annotation},
-	} {
-		if w.text == "" {
-			continue
-		}
-		a, err := netip.ParseAddr(w.text)
-		switch {
-		case err != nil || !a.Is4():
-			return netip.Addr{}, refuse(ReasonInvalidAddress, "%s: %q is no IPv4 address", w.where, w.text)
-		case wanted.IsValid() && a != wanted:
-			return netip.Addr{}, refuse(ReasonInvalidAddress, "spec.loadBalancerIP asks for %s and %s for %s; keep one of them", wanted, w.where, a)
-		}
-		wanted = a
-	}
-	return wanted, nil
-}
-
-// statusAddress reads an address that the Service got before. LoxiLB writes
-// it as the host name llb-ADDRESS.
-func statusAddress(ingress []corev1.LoadBalancerIngress) netip.Addr {
-	for _, in := range ingress {
-		text := in.IP
-		if text == "" {
-			text = strings.TrimPrefix(in.Hostname, "llb-")
-		}
-		if a, err := netip.ParseAddr(text); err == nil && a.Is4() {
-			return a
-		}
-	}
-	return netip.Addr{}
 }

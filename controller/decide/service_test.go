@@ -254,9 +254,19 @@ func TestService(t *testing.T) {
 				slices: onWorker1},
 			good, "", []string{"10.0.0.1:80/tcp fullnat kept 10800 s -> 10.42.2.5:8080 (default/a)"}},
 
-		// What must not be ignored.
-		{"IPv6 first", world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} })), slices: onWorker1},
-			"Accepted=false/NotServed " + refused, "use IPv4", nil},
+		// Families.
+		{"IPv6 where no pool has it", world{service: lb("a", ports("80:30080/TCP"), families("", "IPv6")), slices: onWorker1},
+			"Accepted=true/Valid Allocated=false/NoAddressOfFamily", "and no IPv6 address; add some with --cidrPools", nil},
+		{"IPv6 endpoints and Nodes leave the IPv4 half alone",
+			world{service: lb("a", ports("80:30080/TCP"), spec(cluster4)), nodes: []*corev1.Node{
+				node("worker3", "192.168.80.103", func(n *corev1.Node) {
+					n.Status.Addresses = append([]corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "2001:db8:80::103"}}, n.Status.Addresses...)
+				})},
+				slices: []*discoveryv1.EndpointSlice{sixth(slice("a", "=8080", "2001:db8:42::5@worker1", "2001:db8:42::6@worker2")), slice("a", "=8080", "10.42.2.5@worker1")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.10:30080 lb, 192.168.80.11:30080 lb, 192.168.80.101:30080, 192.168.80.102:30080, 192.168.80.103:30080 (default/a)"}},
+		{"nor do they make the IPv4 half reachable",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{sixth(slice("a", "=8080", "2001:db8:42::5@worker1"))}},
+			notReached + "NoReadyEndpoints", "clients are refused until one is ready", []string{"10.0.0.1:80/tcp default ->  (default/a)"}},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			cfg := controller.Config{Pools: mustPools(t, "defaultPool=10.0.0.0/24,second=10.9.0.0/24,tiny=10.0.1.1/32"), SetRoles: true}
@@ -326,7 +336,9 @@ func affinity(seconds int32) func(*corev1.Service) {
 var compareAddrs = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 
 func hold(address string, port uint16) ipam.Hold {
-	return ipam.Hold{Address: netip.MustParseAddr(address), Ports: []ipam.Port{{Number: port, Protocol: v1.TCP}}}
+	h := ipam.Hold{Ports: []ipam.Port{{Number: port, Protocol: v1.TCP}}}
+	h.Set(netip.MustParseAddr(address))
+	return h
 }
 
 func ingress(ip, host string) func(*corev1.Service) {
@@ -429,7 +441,8 @@ func TestRefusedServiceKeepsItsAddress(t *testing.T) {
 	snap.Services = []*corev1.Service{wrong, rival}
 	cfg := controller.Config{Pools: mustPools(t, "10.0.0.0/24")}
 	first := Decide(snap, cfg, controller.Memory{})
-	want := ipam.Hold{Address: netip.MustParseAddr("10.0.0.1"), Ports: []ipam.Port{{Number: 80, Protocol: v1.TCP}}, Kept: true}
+	want := hold("10.0.0.1", 80)
+	want.Kept = true
 	if diff := cmp.Diff(want, first.Memory.Addresses["default/a"], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("held (-want +got):\n%s", diff)
 	}

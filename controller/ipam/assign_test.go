@@ -15,8 +15,8 @@ import (
 
 func TestAssign(t *testing.T) {
 	type want struct {
-		address string // empty for an error
-		err     error
+		address string // of each family, comma separated; empty for an error
+		err     error  // the first
 		message string
 	}
 	for _, row := range []struct {
@@ -83,9 +83,73 @@ func TestAssign(t *testing.T) {
 		{"an exclusive address is refused with its owner", "10.0.0.0/24", true,
 			[]Request{ask("a", "80/tcp").at("10.0.0.5"), ask("b", "81/tcp").at("10.0.0.5")},
 			[]want{{address: "10.0.0.5"}, {err: ErrInUse, message: "belongs to a"}}},
+		{"with its lowest port, so that the same one is always named", "10.0.0.0/24", true,
+			[]Request{ask("a", "443/tcp", "80/udp", "80/tcp", "8080/tcp").at("10.0.0.5"), ask("b", "81/tcp").at("10.0.0.5")},
+			[]want{{address: "10.0.0.5"}, {err: ErrInUse, message: "belongs to a (port 80/tcp)"}}},
+		{"a half that was free and is not any more is told as the next decision will", "10.0.0.1/32,2001:db8::1/128", false,
+			[]Request{ask("a", "80/tcp").status("10.0.0.1"), ask("b", "80/tcp").v6dual().together(), ask("c", "80/tcp").v6()},
+			[]want{{address: "10.0.0.1"}, {err: ErrExhausted, message: "pool defaultPool (2001:db8::1-2001:db8::1)"}, {address: "2001:db8::1"}}},
 		{"families do not mix", "10.0.0.0/24,2001:db8::/64,b=10.0.1.0/24", false,
 			[]Request{ask("a", "80/tcp").v6(), ask("b", "80/tcp"), ask("c", "80/tcp").v6().in("b")},
 			[]want{{address: "2001:db8::1"}, {address: "10.0.0.1"}, {err: ErrFamily, message: "pool b has 10.0.1.1"}}},
+		{"an IPv6 service gets, shares and asks for addresses as an IPv4 one does", "2001:db8::/64", false,
+			[]Request{ask("a", "80/tcp").v6(), ask("b", "80/tcp").v6(), ask("c", "443/tcp").v6(), ask("d", "80/tcp").at("2001:db8::ffff"), ask("e", "80/tcp").at("2001:db8::ffff")},
+			[]want{{address: "2001:db8::1"}, {address: "2001:db8::2"}, {address: "2001:db8::1"}, {address: "2001:db8::ffff"},
+				{err: ErrInUse, message: "port 80/tcp of 2001:db8::ffff belongs to d"}}},
+		{"a pool of all that there is is as cheap as one of a single address", "2000::/3,10.0.0.0/8", false,
+			[]Request{ask("a", "80/tcp").dual(), ask("b", "80/tcp").dual()},
+			[]want{{address: "10.0.0.1,2000::1"}, {address: "10.0.0.2,2000::2"}}},
+		{"an exhausted IPv6 range is told without the IPv4 ones", "10.0.0.0/24,2001:db8::1/128", false,
+			[]Request{ask("a", "80/tcp").v6(), ask("b", "80/tcp").v6()},
+			[]want{{address: "2001:db8::1"}, {err: ErrExhausted, message: "pool defaultPool (2001:db8::1-2001:db8::1) has no address left"}}},
+		{"a family that the pool lacks is told with the pools that have it", "10.0.0.0/24,six=2001:db8::/64", false,
+			[]Request{ask("a", "80/tcp").v6()},
+			[]want{{err: ErrFamily, message: "and no IPv6 address; add some with --cidrPools, or select a pool that has some: six"}}},
+		{"a family that no pool has", "10.0.0.0/24", false,
+			[]Request{ask("a", "80/tcp").v6()}, []want{{err: ErrFamily, message: "and no IPv6 address; add some with --cidrPools"}}},
+		{"two families are in the order of the wish", "10.0.0.0/24,2001:db8::/64", false,
+			[]Request{ask("a", "80/tcp").v6dual()},
+			[]want{{address: "2001:db8::1,10.0.0.1"}}},
+		{"ports are shared in each family by itself", "10.0.0.0/24,2001:db8::/64", false,
+			[]Request{ask("a", "80/tcp"), ask("b", "80/tcp").dual()},
+			[]want{{address: "10.0.0.1"}, {address: "10.0.0.2,2001:db8::1"}}},
+		{"exclusive addresses are so in both families", "10.0.0.0/24,2001:db8::/64", true,
+			[]Request{ask("a", "80/tcp").dual(), ask("b", "81/tcp").dual()},
+			[]want{{address: "10.0.0.1,2001:db8::1"}, {address: "10.0.0.2,2001:db8::2"}}},
+		{"two addresses may come from two pools if they are asked for", "10.0.0.0/24,six=2001:db8::/64", false,
+			[]Request{ask("a", "80/tcp").dual().at("2001:db8::9")}, []want{{address: "10.0.0.1,2001:db8::9"}}},
+		{"what can be had is given, where one of two will do", "10.0.0.0/24,2001:db8::1/128", false,
+			[]Request{ask("a", "80/tcp").v6(), ask("b", "80/tcp").dual()},
+			[]want{{address: "2001:db8::1"}, {address: "10.0.0.1,", err: ErrExhausted}}},
+		{"nothing is given, where both are wanted; and nothing is lost to others", "10.0.0.1/32,2001:db8::1/128", false,
+			[]Request{ask("a", "80/tcp").v6(), ask("b", "80/tcp").dual().together(), ask("c", "80/tcp")},
+			[]want{{address: "2001:db8::1"}, {err: ErrExhausted}, {address: "10.0.0.1"}}},
+		{"one that could be given says so", "10.0.0.1/32,2001:db8::1/128", false,
+			[]Request{ask("a", "80/tcp").v6(), ask("b", "80/tcp").dual().together(), ask("c", "81/tcp")},
+			[]want{{address: "2001:db8::1"}, {err: ErrTogether}, {address: "10.0.0.1"}}},
+		{"nor where the one that was asked for is free, and the other is not", "10.0.0.1/32,2001:db8::1/128", false,
+			[]Request{ask("a", "80/tcp").v6().status("2001:db8::1"), ask("b", "80/tcp").dual().together().at("10.0.0.1"), ask("c", "80/tcp")},
+			[]want{{address: "2001:db8::1"}, {err: ErrInUse, message: "belongs to c"}, {address: "10.0.0.1"}}},
+		{"who asks for one of two comes before those that take any", "10.0.0.0/24,2001:db8::1/128", false,
+			[]Request{ask("a", "80/tcp").dual(), ask("b", "80/tcp").dual().together().at("10.0.0.1")},
+			[]want{{address: "10.0.0.2,", err: ErrExhausted}, {address: "10.0.0.1,2001:db8::1"}}},
+		{"two that want both take turns as any do", "10.0.0.1-10.0.0.2,2001:db8::1/128", false,
+			[]Request{ask("a", "80/tcp").dual().together(), ask("b", "80/tcp").dual().together(), ask("c", "80/tcp")},
+			[]want{{address: "10.0.0.1,2001:db8::1"}, {err: ErrExhausted}, {address: "10.0.0.2"}}},
+		{"who has one and wants both keeps the one, whatever becomes of the other", "10.0.0.0/24,2001:db8::1/128", false,
+			[]Request{ask("a", "80/tcp").v6().status("2001:db8::1"), ask("b", "80/tcp").dual().together().held("10.0.0.7", "80/tcp"),
+				ask("c", "80/tcp").dual().together().status("10.0.0.8")},
+			[]want{{address: "2001:db8::1"}, {address: "10.0.0.7,", err: ErrExhausted}, {address: "10.0.0.8,", err: ErrExhausted}}},
+		{"one family more keeps the address, and one less gives its address back", "10.0.0.0/24,2001:db8::/64", false,
+			[]Request{ask("a", "80/tcp").dual().together().held("10.0.0.7", "80/tcp"), ask("b", "80/tcp").v6().held("10.0.0.8", "80/tcp").status("2001:db8::8"),
+				ask("c", "80/tcp").at("10.0.0.8")},
+			[]want{{address: "10.0.0.7,2001:db8::1"}, {address: "2001:db8::8"}, {address: "10.0.0.8"}}},
+		{"both are kept from a status, whatever their order there", "10.0.0.0/24,2001:db8::/64", false,
+			[]Request{ask("a", "80/tcp").dual(), ask("b", "80/tcp").dual().status("2001:db8::1").status("10.0.0.1")},
+			[]want{{address: "10.0.0.2,2001:db8::2"}, {address: "10.0.0.1,2001:db8::1"}}},
+		{"a memory that has an address in the place of another family's is not believed", "10.0.0.0/24,2001:db8::/64", false,
+			[]Request{{Owner: "a", Ports: parsePorts([]string{"80/tcp"}), Wants: []Want{{}}, Status: Addresses{IPv4: netip.MustParseAddr("2001:db8::7")}}},
+			[]want{{address: "10.0.0.1"}}},
 		{"no pool at all", "", false, []Request{ask("a", "80/tcp"), ask("b", "80/tcp").at("10.0.0.1")},
 			[]want{{err: ErrNoSuchPool, message: "give one with --cidrPools"}, {err: ErrOutside}}},
 	} {
@@ -100,13 +164,12 @@ func TestAssign(t *testing.T) {
 				if g.Owner != row.requests[i].Owner {
 					t.Errorf("answer %d is for %q, want %q", i, g.Owner, row.requests[i].Owner)
 				}
+				addresses, err := g.read()
 				switch {
-				case w.err != nil:
-					if !errors.Is(g.Err, w.err) || !strings.Contains(g.Err.Error(), w.message) {
-						t.Errorf("%s: got %v %v\nwant %v with %q", g.Owner, g.Address, g.Err, w.err, w.message)
-					}
-				case g.Err != nil || g.Address.String() != w.address:
-					t.Errorf("%s: got %v %v, want %s", g.Owner, g.Address, g.Err, w.address)
+				case w.err != nil && (!errors.Is(err, w.err) || !strings.Contains(err.Error(), w.message)):
+					t.Errorf("%s: got %s %v\nwant %v with %q", g.Owner, addresses, err, w.err, w.message)
+				case (w.err != nil) != (err != nil) || strings.Trim(addresses, ",") != strings.Trim(w.address, ","):
+					t.Errorf("%s: got %s %v, want %s", g.Owner, addresses, err, w.address)
 				}
 			}
 		})
@@ -122,19 +185,20 @@ func TestLargePoolHasNoDuplicates(t *testing.T) {
 	}
 	seen := map[netip.Addr]string{}
 	for i, a := range Assign(pools, requests, Options{}) {
+		g := a.Given[0]
 		if int64(i) == pools[0].Size() {
-			if !errors.Is(a.Err, ErrExhausted) {
-				t.Errorf("one more than the pool holds: got %v %v, want %v", a.Address, a.Err, ErrExhausted)
+			if !errors.Is(g.Err, ErrExhausted) {
+				t.Errorf("one more than the pool holds: got %v %v, want %v", g.Address, g.Err, ErrExhausted)
 			}
 			continue
 		}
-		if a.Err != nil {
-			t.Fatal(a.Err)
+		if g.Err != nil {
+			t.Fatal(g.Err)
 		}
-		if other, ok := seen[a.Address]; ok {
-			t.Fatalf("%s and %s both have %s", other, a.Owner, a.Address)
+		if other, ok := seen[g.Address]; ok {
+			t.Fatalf("%s and %s both have %s", other, a.Owner, g.Address)
 		}
-		seen[a.Address] = a.Owner
+		seen[g.Address] = a.Owner
 	}
 }
 
@@ -151,24 +215,56 @@ func TestManyServicesAreFast(t *testing.T) {
 	if d := time.Since(start); d > time.Second {
 		t.Errorf("took %s, want under 1s", d)
 	}
-	if last := got[len(got)-1]; last.Address.String() != "10.1.7.18" {
-		t.Errorf("the last service has %v %v, want 10.1.7.18", last.Address, last.Err)
+	if last, err := got[len(got)-1].read(); last != "10.1.7.18" {
+		t.Errorf("the last service has %v %v, want 10.1.7.18", last, err)
 	}
 }
 
 // ask makes a request from ports written as 80/tcp.
 func ask(owner string, ports ...string) Request {
-	return Request{Owner: owner, Ports: parsePorts(ports)}
+	return Request{Owner: owner, Ports: parsePorts(ports), Wants: []Want{{}}}
 }
 
-func (r Request) at(a string) Request     { r.Address = netip.MustParseAddr(a); return r }
 func (r Request) in(pool string) Request  { r.Pool = pool; return r }
-func (r Request) v6() Request             { r.IPv6 = true; return r }
-func (r Request) status(a string) Request { r.Status = netip.MustParseAddr(a); return r }
+func (r Request) v6() Request             { r.Wants = []Want{{IPv6: true}}; return r }
+func (r Request) dual() Request           { r.Wants = []Want{{}, {IPv6: true}}; return r }
+func (r Request) v6dual() Request         { r.Wants = []Want{{IPv6: true}, {}}; return r }
+func (r Request) together() Request       { r.Together = true; return r }
+func (r Request) status(a string) Request { r.Status.Set(netip.MustParseAddr(a)); return r }
+
+// at asks for an address in the place of any of its family, or of any at all.
+func (r Request) at(a string) Request {
+	asked := netip.MustParseAddr(a)
+	w := Want{IPv6: asked.Is6(), Address: asked}
+	if i := slices.IndexFunc(r.Wants, func(o Want) bool { return o.IPv6 == w.IPv6 }); i >= 0 {
+		r.Wants = slices.Clone(r.Wants)
+		r.Wants[i] = w
+	} else {
+		r.Wants = []Want{w}
+	}
+	return r
+}
 
 func (r Request) held(a string, ports ...string) Request {
-	r.Held = Hold{Address: netip.MustParseAddr(a), Ports: parsePorts(ports)}
+	r.Held.Set(netip.MustParseAddr(a))
+	r.Held.Ports = parsePorts(ports)
 	return r
+}
+
+// read prints the addresses, with nothing between commas for one that is not
+// given, and returns the first error.
+func (a Assignment) read() (string, error) {
+	texts := make([]string, len(a.Given))
+	var first error
+	for i, g := range a.Given {
+		if g.Address.IsValid() {
+			texts[i] = g.Address.String()
+		}
+		if first == nil {
+			first = g.Err
+		}
+	}
+	return strings.Join(texts, ","), first
 }
 
 func parsePorts(texts []string) []Port {

@@ -4,5 +4,6 @@
 // remembered between two calls. What a service holds is part of its request,
 // so the same requests in any order, before or after a restart, give the same
 // addresses. Several services share one address where their ports differ, as
-// the article's three do on 123.123.123.1.
+// the article's three do on 123.123.123.1. A service may have an address of each
+// family.
 package ipam

@@ -31,4 +31,6 @@ var (
 	ErrNoSuchPool = errors.New("no such pool")
 	// ErrFamily: the pool has no address of the wanted family.
 	ErrFamily = errors.New("no address of this family")
+	// ErrTogether: it could be given, but not what is wanted together with it.
+	ErrTogether = errors.New("not given alone")
 )

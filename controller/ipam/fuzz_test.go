@@ -32,6 +32,13 @@ func FuzzParsePools(f *testing.F) {
 				t.Fatalf("pool %+v of %d addresses", p, p.Size())
 			}
 			for _, r := range p.Ranges {
+				if r.From().Is4() != r.To().Is4() || r.From().Zone() != "" || r.From().Is4In6() || r.To().Is4In6() || r.To().Less(r.From()) {
+					t.Fatalf("%s is no range of one family", r)
+				}
+				again, err := ParsePools(p.Name + "=" + r.String())
+				if err != nil || len(again) != 1 || again[0].String() != r.String() {
+					t.Fatalf("%s, written as it is printed, is %v, %v", r, again, err)
+				}
 				covered := func(a netip.Addr) bool {
 					return slices.ContainsFunc(p.Prefixes(), func(prefix netip.Prefix) bool { return prefix.Contains(a) })
 				}

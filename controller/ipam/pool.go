@@ -41,7 +41,11 @@ type Range struct {
 // 192.0.2.200/24 has .200 to .254. The network address and the broadcast
 // address of an IPv4 CIDR are left out (some clients still refuse them), save
 // in a /31 and a /32; of an IPv6 CIDR only the subnet-router anycast address
-// (RFC 4291 section 2.6.1) is. A first-last range is taken as it is written.
+// (RFC 4291 section 2.6.1) is, for a router of the subnet would answer to it, save
+// in a /127 (RFC 6164) and a /128. A first-last range is taken as it is written.
+//
+// A pool may have both families. What it costs depends on what is given out, and
+// not on how much there is.
 func ParsePools(list string) ([]Pool, error) {
 	var pools []Pool
 	for item := range strings.SplitSeq(list, ",") {
@@ -83,7 +87,11 @@ func parseRange(text string) (Range, error) {
 	case strings.Contains(text, "-"):
 		r, err = parseFirstLast(text)
 	default:
-		return Range{}, fmt.Errorf("%w: %q is no CIDR and no range; write %s/32 or first-last", ErrSyntax, text, text)
+		bits := 32
+		if strings.Contains(text, ":") {
+			bits = 128
+		}
+		return Range{}, fmt.Errorf("%w: %q is no CIDR and no range; write %s/%d or first-last", ErrSyntax, text, text, bits)
 	}
 	if err != nil {
 		return Range{}, err
@@ -93,9 +101,9 @@ func parseRange(text string) (Range, error) {
 
 func parseCIDR(text string) (Range, error) {
 	host, length, _ := strings.Cut(text, "/")
-	first, err := netip.ParseAddr(host)
-	if err != nil || first.Zone() != "" || first.Is4In6() {
-		return Range{}, fmt.Errorf("%w: %q is no address", ErrSyntax, host)
+	first, err := parseAddr(host)
+	if err != nil {
+		return Range{}, err
 	}
 	bits, err := strconv.Atoi(length)
 	switch {
@@ -122,13 +130,14 @@ func parseCIDR(text string) (Range, error) {
 
 func parseFirstLast(text string) (Range, error) {
 	a, b, _ := strings.Cut(text, "-")
-	first, err1 := netip.ParseAddr(strings.TrimSpace(a))
-	last, err2 := netip.ParseAddr(strings.TrimSpace(b))
+	first, err := parseAddr(strings.TrimSpace(a))
+	if err != nil {
+		return Range{}, err
+	}
+	last, err := parseAddr(strings.TrimSpace(b))
 	switch {
-	case err1 != nil || first.Zone() != "" || first.Is4In6():
-		return Range{}, fmt.Errorf("%w: %q is no address", ErrSyntax, a)
-	case err2 != nil || last.Zone() != "" || last.Is4In6():
-		return Range{}, fmt.Errorf("%w: %q is no address", ErrSyntax, b)
+	case err != nil:
+		return Range{}, err
 	case first.Is4() != last.Is4():
 		return Range{}, fmt.Errorf("%w: %s and %s are of two families", ErrSyntax, first, last)
 	case last.Less(first):
@@ -137,11 +146,26 @@ func parseFirstLast(text string) (Range, error) {
 	return Range{IPRange: netipx.IPRangeFrom(first, last)}, nil
 }
 
+// parseAddr reads an address as the network knows it: a zone is one machine's
+// name for a link, and an IPv4 address has one spelling here.
+func parseAddr(text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(text)
+	switch {
+	case err != nil:
+		return a, fmt.Errorf("%w: %q is no address", ErrSyntax, text)
+	case a.Zone() != "":
+		return a, fmt.Errorf("%w: %q is no address of a service: it has a zone; use one that is valid beyond a link", ErrSyntax, text)
+	case a.Is4In6():
+		return a, fmt.Errorf("%w: %q is no address of a service: it is IPv4 in IPv6; write %s", ErrSyntax, text, a.Unmap())
+	}
+	return a, nil
+}
+
 // notUnicast are the ranges of RFC 6890 that no service address can be in.
 var notUnicast = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"),
 	netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3"),
-	netip.MustParsePrefix("::/127"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+	netip.MustParsePrefix("::/127"), netip.MustParsePrefix("::ffff:0:0/96"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
 }
 
 func checkUnicast(r Range) error {
@@ -171,6 +195,17 @@ func checkOverlap(pools []Pool) error {
 		}
 	}
 	return nil
+}
+
+// Family is the part of the pool that has addresses of one family.
+func (p Pool) Family(ipv6 bool) Pool {
+	out := Pool{Name: p.Name}
+	for _, r := range p.Ranges {
+		if r.From().Is6() == ipv6 {
+			out.Ranges = append(out.Ranges, r)
+		}
+	}
+	return out
 }
 
 // Contains says whether a is in one of the pool's ranges.

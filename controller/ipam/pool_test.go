@@ -33,6 +33,14 @@ func TestParsePools(t *testing.T) {
 			"2001:db8::/126", []string{"defaultPool: 2001:db8::1-2001:db8::3 (3)"}},
 		{"the size of a big IPv6 pool stops at the largest int64",
 			"2001:db8::1/32", []string{"defaultPool: 2001:db8::1-2001:db8:ffff:ffff:ffff:ffff:ffff:ffff (9223372036854775807)"}},
+		{"a /127 of IPv6 has both of its addresses (RFC 6164)", "2001:db8::/127", []string{"defaultPool: 2001:db8::-2001:db8::1 (2)"}},
+		{"a /128 is its one address", "2001:db8::/128", []string{"defaultPool: 2001:db8::-2001:db8:: (1)"}},
+		{"a range of IPv6 is taken as written, the anycast address of its subnet too, and printed in its short form (RFC 5952)",
+			"2001:DB8:0:0::0-2001:0db8::00ff", []string{"defaultPool: 2001:db8::-2001:db8::ff (256)"}},
+		{"a /64 that starts at its host part", "2001:db8::100/64",
+			[]string{"defaultPool: 2001:db8::100-2001:db8::ffff:ffff:ffff:ffff (9223372036854775807)"}},
+		{"a pool of both families", "a=10.0.0.1/32,a=2001:db8::1/128,b=fd00::1-fd00::2",
+			[]string{"a: 10.0.0.1-10.0.0.1, 2001:db8::1-2001:db8::1 (2)", "b: fd00::1-fd00::2 (2)"}},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			pools, err := ParsePools(row.list)
@@ -68,6 +76,14 @@ func TestParsePoolsRefuses(t *testing.T) {
 		{"2001:db8::/129", ErrPrefixLength, "/0 to /128"},
 		{"10.0.0.256/24", ErrSyntax, `"10.0.0.256" is no address`},
 		{"::ffff:10.0.0.1/120", ErrSyntax, "is no address"},
+		{"a=::ffff:10.0.0.1/120", ErrSyntax, "it is IPv4 in IPv6; write 10.0.0.1"},
+		{"::ffff:10.0.0.1-::ffff:10.0.0.9", ErrSyntax, "it is IPv4 in IPv6; write 10.0.0.1"},
+		{"10.0.0.1-::ffff:10.0.0.9", ErrSyntax, "it is IPv4 in IPv6; write 10.0.0.9"},
+		{"fe80::1%eth0/128", ErrSyntax, `"fe80::1%eth0" is no address of a service: it has a zone`},
+		{"2001:db8::1%1-2001:db8::2%1", ErrSyntax, "it has a zone"},
+		{"2001:db8::1", ErrSyntax, "write 2001:db8::1/128 or first-last"},
+		{"2001:db8::g/64", ErrSyntax, `"2001:db8::g" is no address`},
+		{"2001:db8::9-2001:db8::5", ErrReversed, "write 2001:db8::5-2001:db8::9"},
 		{"10.0.0.255/24", ErrEmpty, "broadcast address"},
 		{"10.0.0.9-10.0.0.5", ErrReversed, "write 10.0.0.5-10.0.0.9"},
 		{"10.0.0.9-2001:db8::1", ErrSyntax, "two families"},
@@ -76,8 +92,14 @@ func TestParsePoolsRefuses(t *testing.T) {
 		{"0.0.0.0/0", ErrNotUnicast, "0.0.0.0/8"},
 		{"127.0.0.1/32", ErrNotUnicast, "127.0.0.0/8"},
 		{"fe80::1/64", ErrNotUnicast, "fe80::/10"},
+		{"ff02::1/128", ErrNotUnicast, "ff00::/8"},
+		{"::1/128", ErrNotUnicast, "::/127"},
+		{"::/0", ErrNotUnicast, "::/127"},
+		{"::2-::1:0:0:0", ErrNotUnicast, "::ffff:0.0.0.0/96"},
+		{"fe7f::-fec0::", ErrNotUnicast, "fe80::/10"},
 		{"a=10.0.0.0/24,b=10.0.0.200-10.0.1.4", ErrOverlap, "10.0.0.1-10.0.0.254 of a and 10.0.0.200-10.0.1.4 of b"},
 		{"a=10.0.0.0/24,a=10.0.0.9/32", ErrOverlap, "make them disjoint"},
+		{"a=2001:db8::/32,b=10.0.0.0/24,c=2001:db8:ffff::5-2001:db8:ffff::9", ErrOverlap, "of a and 2001:db8:ffff::5-2001:db8:ffff::9 of c"},
 	} {
 		t.Run(row.list, func(t *testing.T) {
 			pools, err := ParsePools(row.list)
@@ -108,6 +130,17 @@ func TestPrefixesCoverThePool(t *testing.T) {
 					t.Errorf("%s: %s is covered by none of %s", list, a, got)
 				}
 			}
+		}
+	}
+}
+
+// TestFamily holds that a pool of both families falls into two, which together
+// are all of it.
+func TestFamily(t *testing.T) {
+	pool := mustPools(t, "a=10.0.0.1/32,a=2001:db8::1/128,a=10.0.1.1/32")[0]
+	for ipv6, want := range map[bool]string{false: "10.0.0.1-10.0.0.1, 10.0.1.1-10.0.1.1", true: "2001:db8::1-2001:db8::1"} {
+		if got := pool.Family(ipv6); got.Name != "a" || got.String() != want {
+			t.Errorf("IPv6 %t: got %s %s, want %s", ipv6, got.Name, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -38,7 +39,7 @@ func (p position) before(o position) bool {
 // selectPool finds the pool of a service that asks for no address.
 func (t *table) selectPool(name string) (int, error) {
 	if name == "" {
-		if i := t.find(DefaultPool); i >= 0 {
+		if i := t.named(DefaultPool); i >= 0 {
 			return i, nil
 		}
 		if len(t.pools) > 0 {
@@ -46,20 +47,20 @@ func (t *table) selectPool(name string) (int, error) {
 		}
 		return 0, fmt.Errorf("%w: there is no pool; give one with --cidrPools", ErrNoSuchPool)
 	}
-	if i := t.find(name); i >= 0 {
+	if i := t.named(name); i >= 0 {
 		return i, nil
 	}
 	return 0, fmt.Errorf("%w: %q; use one of %s", ErrNoSuchPool, name, poolNames(t.pools))
 }
 
-func (t *table) find(name string) int {
+func (t *table) named(name string) int {
 	return slices.IndexFunc(t.pools, func(p Pool) bool { return p.Name == name })
 }
 
-// poolFor finds the pool that r may take a from.
-func (t *table) poolFor(r Request, a netip.Addr) (Pool, error) {
+// poolFor finds the pool that r may take a from, for what it wants.
+func (t *table) poolFor(r Request, w Want, a netip.Addr) (Pool, error) {
 	// A service that names neither a pool nor an address keeps to the default.
-	if r.Pool != "" || !r.Address.IsValid() {
+	if r.Pool != "" || !w.Address.IsValid() {
 		i, err := t.selectPool(r.Pool)
 		if err != nil {
 			return Pool{}, err
@@ -80,8 +81,9 @@ func (t *table) poolFor(r Request, a netip.Addr) (Pool, error) {
 // conflict says who is in the way of ports at a, nil for nobody.
 func (t *table) conflict(a netip.Addr, ports []Port) error {
 	if t.exclusive {
-		for p, owner := range t.owners[a] {
-			return fmt.Errorf("%w: %s belongs to %s (port %s) and addresses are not shared; ask for another one", ErrInUse, a, owner, p)
+		// By order, so that the same port is always named.
+		for _, p := range slices.SortedFunc(maps.Keys(t.owners[a]), Port.compare) {
+			return fmt.Errorf("%w: %s belongs to %s (port %s) and addresses are not shared; ask for another one", ErrInUse, a, t.owners[a][p], p)
 		}
 	}
 	for _, p := range ports {
@@ -101,19 +103,43 @@ func (t *table) take(a netip.Addr, ports []Port, owner string) {
 	}
 }
 
+// find looks for what r wants, and takes nothing.
+func (t *table) find(r Request, w Want) Given {
+	if w.Address.IsValid() {
+		pool, err := t.poolFor(r, w, w.Address)
+		if err == nil {
+			err = t.conflict(w.Address, r.Ports)
+		}
+		if err != nil {
+			return Given{Err: err}
+		}
+		return Given{Address: w.Address, Pool: pool.Name}
+	}
+	i, err := t.selectPool(r.Pool)
+	if err != nil {
+		return Given{Err: err}
+	}
+	a, err := t.lowest(i, r, w.IPv6)
+	if err != nil {
+		return Given{Err: err}
+	}
+	return Given{Address: a, Pool: t.pools[i].Name}
+}
+
 // lowest finds the first address of the pool where all ports of r are free.
-func (t *table) lowest(pool int, r Request) (netip.Addr, error) {
+func (t *table) lowest(pool int, r Request, ipv6 bool) (netip.Addr, error) {
 	p := t.pools[pool]
-	if !slices.ContainsFunc(p.Ranges, func(rg Range) bool { return rg.From().Is6() == r.IPv6 }) {
-		return netip.Addr{}, fmt.Errorf("%w: pool %s has %s; select another pool", ErrFamily, p.Name, p)
+	if len(p.Family(ipv6).Ranges) == 0 {
+		return netip.Addr{}, fmt.Errorf("%w: pool %s has %s, and no %s address; add some with --cidrPools%s",
+			ErrFamily, p.Name, p, FamilyName(ipv6), t.orPools(ipv6))
 	}
 	ports := r.Ports
 	if t.exclusive {
 		ports = []Port{{}}
 	}
-	pos := t.settle(pool, r.IPv6, position{})
+	pos := t.settle(pool, ipv6, position{})
 	for _, port := range ports {
-		if n := t.next[place{pool, r.IPv6, port}]; pos.before(n) {
+		if n := t.next[place{pool, ipv6, port}]; pos.before(n) {
 			pos = n
 		}
 	}
@@ -122,12 +148,12 @@ func (t *table) lowest(pool int, r Request) (netip.Addr, error) {
 		if !taken {
 			return pos.addr, nil
 		}
-		after := t.settle(pool, r.IPv6, position{pos.rng, pos.addr.Next()})
-		t.advance(place{pool, r.IPv6, port}, pos, after)
+		after := t.settle(pool, ipv6, position{pos.rng, pos.addr.Next()})
+		t.advance(place{pool, ipv6, port}, pos, after)
 		pos = after
 	}
 	return netip.Addr{}, fmt.Errorf("%w: pool %s (%s) has no address left with port %s free; add addresses with --cidrPools or remove a service",
-		ErrExhausted, p.Name, p, joinPorts(r.Ports))
+		ErrExhausted, p.Name, p.Family(ipv6), joinPorts(r.Ports))
 }
 
 // settle returns the first position at or after pos that is an address of the
@@ -172,6 +198,28 @@ func (t *table) advance(pl place, pos, after position) {
 	if n == pos {
 		t.next[pl] = after
 	}
+}
+
+// orPools advises the pools that have addresses of a family, if there are any.
+func (t *table) orPools(ipv6 bool) string {
+	var names []string
+	for _, p := range t.pools {
+		if len(p.Family(ipv6).Ranges) > 0 {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return ", or select a pool that has some: " + strings.Join(names, ", ")
+}
+
+// FamilyName is Kubernetes' name of a family.
+func FamilyName(ipv6 bool) string {
+	if ipv6 {
+		return "IPv6"
+	}
+	return "IPv4"
 }
 
 func joinPorts(ports []Port) string {

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weir-lb/weir/controller"
+	"github.com/weir-lb/weir/controller/decide"
 	"github.com/weir-lb/weir/controller/ipam"
 )
 
@@ -22,9 +23,9 @@ const memoryKey = "memory.json"
 
 // Memory keeps in a ConfigMap what the next leader needs and no status says:
 // the epoch, the order of the load balancer nodes, addresses kept for services
-// that are not served now, and how many objects there were. The addresses of
-// services that are served are in their status, and a ConfigMap holds 1 MiB. It
-// must not be used concurrently, and by the leader only.
+// that are not served now, those that are not published, and how many objects
+// there were. All others are in the status of their services, and a ConfigMap
+// holds 1 MiB. It must not be used concurrently, and by the leader only.
 type Memory struct {
 	ctx     context.Context
 	cluster *Cluster
@@ -75,8 +76,8 @@ func (m *Memory) Save(next controller.Memory) error {
 	m.memory = next
 	content := memoryContent{Epoch: m.content.Epoch, LBs: next.LBs, Kept: map[string]ipam.Hold{}, Counts: m.content.Counts}
 	for key, hold := range next.Addresses {
-		if hold.Kept {
-			content.Kept[key] = hold
+		if unsaid, ok := decide.Unsaid(hold); ok {
+			content.Kept[key] = unsaid
 		}
 	}
 	if now := m.counts(); moved(m.content.Counts, now) {

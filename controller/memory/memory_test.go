@@ -25,7 +25,7 @@ func TestMemorySurvives(t *testing.T) {
 	}
 	want := controller.Memory{
 		Addresses: map[string]ipam.Hold{"default/nginx-lb1": {
-			Address: netip.MustParseAddr("123.123.123.1"), Ports: []ipam.Port{{Number: 55002, Protocol: v1.TCP}},
+			Addresses: ipam.Addresses{IPv4: netip.MustParseAddr("123.123.123.1"), IPv6: netip.MustParseAddr("2001:db8::1")}, Ports: []ipam.Port{{Number: 55002, Protocol: v1.TCP}},
 		}},
 		LBs: []netip.Addr{netip.MustParseAddr("192.168.80.11"), netip.MustParseAddr("192.168.80.10")},
 	}
@@ -42,6 +42,22 @@ func TestMemorySurvives(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v %v", entries, err)
+	}
+}
+
+// TestMemoryOfBeforeIPv6 reads what a controller wrote that knew IPv4 alone.
+func TestMemoryOfBeforeIPv6(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kube-weir.json")
+	old := `{"epoch": 1, "memory": {"addresses": {"default/a": {"address": "192.0.2.1", "ports": [{"number": 80, "protocol": "tcp"}]}}}}`
+	if err := os.WriteFile(path, []byte(old), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := f.Memory().Addresses["default/a"]; h.IPv4 != netip.MustParseAddr("192.0.2.1") || h.IPv6.IsValid() || len(h.Ports) != 1 {
+		t.Errorf("got %+v", h)
 	}
 }
 

@@ -24,7 +24,7 @@ var (
 	buildInfo  = desc("build_info", "Always 1; the labels say which program this is.", "version", "go_version")
 	services   = desc("services", "Services of the controller's classes: served, or waiting for what a condition names.", "state")
 	programmed = desc("services_programmed", "Services with an address, by whether every load balancer node serves them as far as it says.", "status")
-	addresses  = desc("pool_addresses", "Addresses of the pool: used by a service, or free.", "pool", "state")
+	addresses  = desc("pool_addresses", "Addresses of the pool by family: used by a service, or free.", "pool", "family", "state")
 	nodes      = desc("nodes", "Nodes that run weir, by role and by how far their state has come.", "role", "state")
 	generation = desc("generation", "Sequence of the newest state that was decided for a node.")
 	lastPush   = desc("node_last_push_timestamp_seconds", "When the node last accepted a state.", "node")
@@ -81,8 +81,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(programmed, float64(n), status)
 	}
 	for _, p := range s.Pools {
-		gauge(addresses, float64(p.Used), p.Name, "used")
-		gauge(addresses, float64(p.Size-int64(p.Used)), p.Name, "free")
+		gauge(addresses, float64(p.Used), p.Name, p.Family, "used")
+		gauge(addresses, float64(p.Size-int64(p.Used)), p.Name, p.Family, "free")
 	}
 	collectNodes(s.Nodes, gauge)
 	reasons := map[string]int{}

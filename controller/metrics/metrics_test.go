@@ -23,7 +23,10 @@ func (source) Status() v1.ControllerStatus {
 			{Name: "e", Conditions: []v1.Condition{{Type: v1.ConditionProgrammed, Unknown: true}}},
 			{Name: "f", Conditions: []v1.Condition{{Type: v1.ConditionProgrammed}}},
 		},
-		Pools: []v1.ControllerPool{{Name: "defaultPool", Size: 254, Used: 2}},
+		Pools: []v1.ControllerPool{
+			{Name: "defaultPool", Family: "IPv4", Size: 254, Used: 2},
+			{Name: "defaultPool", Family: "IPv6", Size: 3, Used: 3},
+		},
 		Nodes: []v1.ControllerNode{
 			{Name: "master1", Role: v1.NodeLB, State: v1.PushInSync, Desired: v1.Generation{Epoch: 9, Sequence: 4}, LastPush: time.UnixMilli(1500)},
 			{Name: "master2", Role: v1.NodeLB, State: v1.PushInSync, Desired: v1.Generation{Epoch: 9, Sequence: 7}, LastPush: time.UnixMilli(2000)},
@@ -45,10 +48,12 @@ kube_weir_node_last_push_timestamp_seconds{node="master2"} 2
 # TYPE kube_weir_nodes gauge
 kube_weir_nodes{role="lb",state="in-sync"} 2
 kube_weir_nodes{role="peer",state="retrying"} 1
-# HELP kube_weir_pool_addresses Addresses of the pool: used by a service, or free.
+# HELP kube_weir_pool_addresses Addresses of the pool by family: used by a service, or free.
 # TYPE kube_weir_pool_addresses gauge
-kube_weir_pool_addresses{pool="defaultPool",state="free"} 252
-kube_weir_pool_addresses{pool="defaultPool",state="used"} 2
+kube_weir_pool_addresses{family="IPv4",pool="defaultPool",state="free"} 252
+kube_weir_pool_addresses{family="IPv4",pool="defaultPool",state="used"} 2
+kube_weir_pool_addresses{family="IPv6",pool="defaultPool",state="free"} 0
+kube_weir_pool_addresses{family="IPv6",pool="defaultPool",state="used"} 3
 # HELP kube_weir_problems What a person has to mend that is of no service and no node.
 # TYPE kube_weir_problems gauge
 kube_weir_problems{reason="ManifestInvalid"} 2

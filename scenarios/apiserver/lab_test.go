@@ -199,15 +199,34 @@ func elements(list []string) []any {
 	return out
 }
 
+// event is what a spec reads of an Event.
+type event struct {
+	Reason, Type string
+	Count        int
+}
+
+func (l *lab) events(ctx context.Context, service string) ([]event, error) {
+	var list struct{ Items []event }
+	err := l.kube.get(ctx, "/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind=Service,involvedObject.name="+service, &list)
+	return list.Items, err
+}
+
 // reasons lists the events of a Service.
 func (l *lab) reasons(ctx context.Context, name string) ([]string, error) {
-	var list struct {
-		Items []struct{ Reason, Type string }
-	}
-	err := l.kube.get(ctx, "/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind=Service,involvedObject.name="+name, &list)
+	events, err := l.events(ctx, name)
 	out := []string{}
-	for _, e := range list.Items {
+	for _, e := range events {
 		out = append(out, e.Type+" "+e.Reason)
+	}
+	return out, err
+}
+
+// told counts the events of a Service, repetitions too.
+func (l *lab) told(ctx context.Context, name string) (map[string]int, error) {
+	events, err := l.events(ctx, name)
+	out := map[string]int{}
+	for _, e := range events {
+		out[e.Type+" "+e.Reason] += max(1, e.Count)
 	}
 	return out, err
 }

@@ -89,6 +89,21 @@ func (w web) on(pods ...string) string {
 	return slice("default", w.name, 8080, endpoints...)
 }
 
+// onIPv6 is the EndpointSlice of the same pods that Kubernetes makes beside it for a Service of both families.
+func (w web) onIPv6(pods ...string) string {
+	var endpoints []string
+	for i, pod := range pods {
+		endpoints = append(endpoints, fmt.Sprintf("'2001:db8:42::%d'@%s", i+1, pod))
+	}
+	s := slice("default", w.name, 8080, endpoints...)
+	return strings.NewReplacer("addressType: IPv4", "addressType: IPv6", "name: "+w.name+"-x", "name: "+w.name+"-x6").Replace(s)
+}
+
+// families are what a web wants of IPv4 and IPv6.
+func (w web) families(policy, list string) web {
+	return w.with("ipFamilyPolicy: " + policy).with("ipFamilies: [" + list + "]")
+}
+
 var podAddresses = map[string]string{"pod1": "198.51.100.41", "pod2": "198.51.100.42"}
 
 // object is what a spec reads of a Service.
