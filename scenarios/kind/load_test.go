@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -73,29 +74,38 @@ func beginLoad(ctx context.Context, target string, least int) (end func()) {
 	}
 }
 
-// unanswered says which requests the nodes have sent on without an answer: kube-proxy's choice of a pod stands in
-// conntrack, for each SYN of a connection. Then come the pods there are, and those that kube-proxy knows.
+// unanswered says where requests without an answer may have gone: what the load balancers have dropped, and their flows
+// that are no connection, kube-proxy's choices in conntrack that are none either, the pods it knows, and those there are.
 func unanswered(ctx context.Context) string {
 	said := ""
+	note := func(title, out string, err error) {
+		said += "\n" + title + "\n" + out
+		if err != nil {
+			said += err.Error() + "\n"
+		}
+	}
+	for _, m := range cluster.Masters {
+		weirctl := []string{"-n", "kube-system", "exec", pod(ctx, "loxilb-app", m), "--", "weirctl", "get"}
+		drops, err := cluster.Kubectl(ctx, append(weirctl, "drops")...)
+		note(m.Name+": drops", drops, err)
+		flows, err := cluster.Kubectl(ctx, append(weirctl, "ct")...)
+		note(m.Name+": flows", strings.Join(slices.DeleteFunc(strings.SplitAfter(flows, "\n"), func(line string) bool {
+			return strings.Contains(line, "closing")
+		}), ""), err)
+	}
 	for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
-		said += "\n" + m.Name + ":\n"
 		for _, command := range []string{
 			"date --iso-8601=ns",
-			"conntrack -L -p tcp --state SYN_SENT",
-			"iptables-save -t nat | grep -- --to-destination | grep :8080",
+			"conntrack -L -p tcp | grep :55010 -e dport=3.... | grep -v -e TIME_WAIT -e ESTABLISHED",
+			"iptables-save -t nat | grep -e :8080 -e 'default/web'",
 		} {
 			out, err := m.Run(ctx, "sh", "-c", command)
-			if err != nil {
-				out += err.Error() + "\n"
-			}
-			said += out
+			note(m.Name+": "+command, out, err)
 		}
 	}
 	out, err := cluster.Kubectl(ctx, "get", "pods", "-o", "wide")
-	if err != nil {
-		out += err.Error()
-	}
-	return said + "\n" + out
+	note("pods", out, err)
+	return said
 }
 
 func stopped(stop <-chan struct{}) bool {
