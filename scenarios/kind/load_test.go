@@ -59,10 +59,11 @@ func beginLoad(ctx context.Context, target string, least int) (end func()) {
 	stop, done := make(chan struct{}), make(chan load, 1)
 	go func() {
 		var l load
+		defer GinkgoRecover()
+		defer func() { done <- l }()
 		for l.err == nil && (l.made < least || !stopped(stop)) {
 			l.run(ctx, target)
 		}
-		done <- l
 	}()
 	return func() {
 		GinkgoHelper()
