@@ -285,7 +285,8 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 			/* Before others see the entry: its connection goes that way until the
 			 * FIB changes. What the FIB refuses the packet is told when it is sent.
 			 */
-			nexthop_prepare(ctx, packet, flow);
+			if (!is_delivered(packet, flow))
+				nexthop_prepare(ctx, packet, flow);
 			*made = *flow;
 			return commit(&creation);
 		}
