@@ -2,8 +2,8 @@
 # images.sh [ARCH...]: makes the images of deploy/images without a daemon, as archives for docker load, ctr images import
 # and kind: build/images/ARCH/{weir,kube-weir,weir-topo}.tar, for amd64, arm64, or this machine. The Dockerfiles make the
 # same images with docker build.
-# images.sh client: makes build/images/ARCH/client.tar, the machine outside of the kind suite's cluster, out of this
-# machine's BIRD.
+# images.sh kind: makes those of this machine, and what else the kind suite's cluster has: build/images/ARCH/client.tar, the
+# machine outside, out of this machine's BIRD, and flannel.tar with kube-flannel.yml, the network of its pods.
 # images.sh programs ARCH: compiles what goes into them into build/images/ARCH/out; the Dockerfiles call it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -33,21 +33,35 @@ archives() {
 	done
 }
 
-# client: BIRD, ip and a few more with their libraries, and weir-topo to ask with. It waits for what is to be run in it.
-client() {
-	local arch to file
-	local -r commands=(bird birdc ip tcpdump dd cat)
-	arch=$(go env GOARCH)
-	to=build/images/$arch/client
+# programs_into FOLDER COMMAND...: programs of this machine with the libraries that they need.
+programs_into() {
+	local to=$1 file
+	shift
 	rm -rf "$to"
-	mkdir -p "$to"/{bin,etc,run,tmp}
-	for file in "${commands[@]}"; do
+	mkdir -p "$to/bin"
+	for file in "$@"; do
 		cp -L "$(command -v "$file")" "$to/bin/"
-		ldd "$(command -v "$file")" | grep -oE '/[^ :]+\.so[^ :]*'
-	done | sort -u | while read -r file; do
+		libraries_into "$to" "$(command -v "$file")"
+	done
+}
+
+# libraries_into FOLDER FILE...: the libraries that programs, or libraries, need.
+libraries_into() {
+	local to=$1 file
+	shift
+	ldd "$@" | grep -oE '/[^ :]+\.so[^ :]*' | sort -u | while read -r file; do
 		mkdir -p "$to$(dirname "$file")"
 		cp -L "$file" "$to$file"
 	done
+}
+
+# client: BIRD, ip and a few more, and weir-topo to ask with. It waits for what is to be run in it.
+client() {
+	local arch to
+	arch=$(go env GOARCH)
+	to=build/images/$arch/client
+	programs_into "$to" bird birdc ip tcpdump dd cat
+	mkdir -p "$to"/{etc,run,tmp}
 	cp "build/images/$arch/out/weir-topo" "$to/bin/"
 	build/tools/image -f - -context "build/images/$arch" -t localhost/weir-client:latest -o "build/images/$arch/client.tar" <<-'END'
 		FROM scratch
@@ -58,6 +72,27 @@ client() {
 	rm -rf "$to"
 }
 
+# flannel: the daemon and what installs it on a node, by the paths that flannel's own manifest names, and that manifest.
+flannel() {
+	local to plugins
+	to=build/images/$(go env GOARCH)
+	plugins=/usr/lib/$(uname -m)-linux-gnu/xtables
+	ci/kube.sh flanneld install-conf flannel bridge
+	programs_into "$to/flannel" cp ip{,6}tables{,-save,-restore}
+	mkdir -p "$to/flannel$plugins"
+	cp "$plugins"/*.so "$to/flannel$plugins/"
+	libraries_into "$to/flannel" "$plugins"/*.so
+	cp build/kube/{flannel,bridge} "$to/flannel/"
+	build/tools/image -f - -context "$to" -from programs=build/kube -t localhost/flannel:1 -o "$to/flannel.tar" <<-'END'
+		FROM scratch
+		COPY flannel /
+		COPY --from=programs flanneld install-conf /opt/bin/
+		ENV PATH=/bin
+	END
+	rm -rf "$to/flannel"
+	install -m 644 "$(cd ci/nodeimage/flannel && go list -m -f '{{.Dir}}' github.com/flannel-io/flannel)/Documentation/kube-flannel.yml" "$to/"
+}
+
 ci/setup.sh build
 if [[ ${1:-} == programs ]]; then
 	programs "${2:?name an architecture}"
@@ -65,9 +100,10 @@ if [[ ${1:-} == programs ]]; then
 fi
 mkdir -p build/tools
 (cd ci/image && go build -trimpath -o ../../build/tools/image .)
-if [[ ${1:-} == client ]]; then
+if [[ ${1:-} == kind ]]; then
 	archives "$(go env GOARCH)"
 	client
+	flannel
 	exit
 fi
 [[ $# -gt 0 ]] || set -- "$(go env GOARCH)"

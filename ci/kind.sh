@@ -45,7 +45,7 @@ prepare() {
 	[[ $(id -u) -eq 0 ]] || die "nodes load BPF, and the suite's checks need root: run this as root"
 	ci/setup.sh e2e kind
 	go mod download sigs.k8s.io/kind
-	ci/images.sh client
+	ci/images.sh kind
 	if docker_answers; then
 		private=no
 		[[ -n ${E2E_NODE_IMAGE:-} ]] || has_stock_image || load_own_image

@@ -15,6 +15,7 @@ readonly out=build/kube
 # Each program's module (a folder of ci/nodeimage) and package.
 readonly kubernetes=k8s.io/kubernetes/cmd
 readonly containerd=github.com/containerd/containerd/v2
+readonly flannel=github.com/flannel-io/flannel
 readonly plugins=github.com/containernetworking/plugins/plugins
 readonly own=github.com/weir-lb/weir/ci/nodeimage
 readonly -A source_of=(
@@ -32,10 +33,12 @@ readonly -A source_of=(
 	[ctr]="containerd $containerd/cmd/ctr"
 	[host-local]="cni $plugins/ipam/host-local"
 	[loopback]="cni $plugins/main/loopback"
-	[ptp]="cni $plugins/main/ptp"
+	[bridge]="cni $plugins/main/bridge"
 	[portmap]="cni $plugins/meta/portmap"
 	[coredns]="coredns $own/coredns"
-	[network]="node $own/node/network"
+	[flanneld]="flannel $flannel"
+	[install-conf]="flannel $flannel/cmd/install_conf"
+	[flannel]="flannel-cni $plugins/meta/flannel"
 	[pause]="node $own/node/pause"
 	[runccaps]="node $own/node/runccaps"
 )
@@ -57,6 +60,8 @@ linker_flags() {
 				"$package" gitTreeState=clean "$package" buildDate=1970-01-01T00:00:00Z
 		done
 		;;
+	# A part of it is in C, and its image has no library.
+	flannel) printf -- ' -extldflags=-static -X %s/pkg/version.Version=%s' "$flannel" "$(version_in flannel "$flannel")" ;;
 	containerd) printf -- ' -X %s/version.Version=%s' "$containerd" "$(version_in containerd "$containerd")" ;;
 	esac
 }
@@ -72,7 +77,7 @@ made_of() {
 
 # compile PROGRAM
 compile() {
-	local program=$1 folder package hash started=$SECONDS
+	local program=$1 folder package hash cgo=0 tags='no_aufs no_zfs no_btrfs no_devmapper' started=$SECONDS
 	read -r folder package <<<"${source_of[$program]}"
 	hash=$(made_of "$folder")
 	if [[ -x $out/$program && $(cat "$out/.$program" 2>/dev/null) == "$hash" ]]; then
@@ -80,7 +85,11 @@ compile() {
 	fi
 	say "compiling $program (minutes the first time)"
 	rm -f "$out/.$program"
-	(cd "ci/nodeimage/$folder" && go build -trimpath -tags 'no_aufs no_zfs no_btrfs no_devmapper' \
+	if [[ $program == flanneld ]]; then
+		ci/setup.sh race
+		cgo=1 tags='netgo osusergo'
+	fi
+	(cd "ci/nodeimage/$folder" && CGO_ENABLED=$cgo go build -trimpath -tags "$tags" \
 		-ldflags "$(cd ../../.. && linker_flags "$folder")" -o "../../../$out/$program" "$package") ||
 		die "$program did not compile (the words above say why): repair ci/nodeimage/$folder, or run this again if a download failed"
 	echo "$hash" >"$out/.$program"

@@ -70,7 +70,7 @@ pack() {
 	echo "${archive%:*}" >>"$store/images/list"
 }
 
-# make_images: what kubeadm asks for, under its names, and the network.
+# make_images: what kubeadm asks for, under its names.
 make_images() {
 	rm -rf "$store/images"
 	mkdir -p "$store/images"
@@ -91,9 +91,6 @@ make_images() {
 	pack registry.k8s.io/coredns/coredns:v1.12.1 <<<'FROM scratch
 		COPY coredns /
 		ENTRYPOINT ["/coredns"]'
-	pack localhost/node-network:1 <<<'FROM scratch
-		COPY network /
-		ENTRYPOINT ["/network"]'
 }
 
 # make_userland: iptables, nft and conntrack with the libraries that they and iptables' plugins need, for kube-proxy.
@@ -126,7 +123,7 @@ make_node() {
 	install -m 755 "$programs"/{containerd,containerd-shim-runc-v2,ctr} "$node/usr/local/bin/"
 	install -m 755 "$(command -v runc)" "$node/usr/local/sbin/runc"
 	install -m 755 ci/nodeimage/files/crictl.sh "$node/usr/local/bin/crictl"
-	install -m 755 -D -t "$node/opt/cni/bin" "$programs"/{host-local,loopback,ptp,portmap}
+	install -m 755 -D -t "$node/opt/cni/bin" "$programs"/{host-local,loopback,portmap}
 	install -m 644 -D -t "$node/kind/manifests" ci/nodeimage/files/*.yaml
 	printf %s "$kubernetes" >"$node/kind/version"
 	# A machine may lack CAP_SYS_RESOURCE, without which no score can be lowered.

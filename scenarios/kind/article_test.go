@@ -84,9 +84,17 @@ func article() {
 		}
 	})
 
-	for _, service := range []struct{ protocol, port, pod string }{
-		{"http", "55002", "nginx-test"}, {"udp", "55003", "udp-test"}, {"sctp", "55004", "sctp-test"},
-	} {
+	answers()
+}
+
+// services are the article's, each with its pod.
+var services = []struct{ protocol, port, name, pod string }{
+	{"http", "55002", "nginx-lb1", "nginx-test"}, {"udp", "55003", "udp-lb1", "udp-test"}, {"sctp", "55004", "sctp-lb1", "sctp-test"},
+}
+
+// answers has the client ask each of the article's services.
+func answers() {
+	for _, service := range services {
 		It("answers the client over "+strings.ToUpper(service.protocol), func(ctx SpecContext) {
 			request := on(cluster.Client, "weir-topo", "request", service.protocol, "123.123.123.1:"+service.port, "--count", "20")
 			soon(ctx, request).Should(ContainSubstring(service.pod))

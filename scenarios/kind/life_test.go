@@ -37,12 +37,20 @@ func life() {
 		soon(ctx, on(cluster.Client, "weir-topo", "request", "http", web, "--count", "20")).Should(ContainSubstring("web-"))
 	})
 
-	for _, policy := range []string{"Cluster", "Local"} {
-		Context("with externalTrafficPolicy "+policy, func() {
-			It("has the nodes as endpoints that may answer", func(ctx SpecContext) {
-				wait(ctx, "patch", "svc", "web", "-p", `{"spec":{"externalTrafficPolicy":"`+policy+`"}}`)
+	for _, way := range []struct {
+		name, endpoints, policy, podNetwork string
+		mayAnswer                           func(context.Context) []netip.Addr
+	}{
+		{"usepodnetwork", "pods", "Cluster", `"yes"`, func(ctx context.Context) []netip.Addr { return podAddresses(ctx, "web") }},
+		{"externalTrafficPolicy Cluster", "nodes", "Cluster", "null", loadBalancingNodes},
+		{"externalTrafficPolicy Local", "nodes", "Local", "null", nodesOfPods},
+	} {
+		Context("with "+way.name, func() {
+			It("has the "+way.endpoints+" as endpoints that may answer", func(ctx SpecContext) {
+				wait(ctx, "patch", "svc", "web", "-p", `{"metadata":{"annotations":{"loxilb.io/usepodnetwork":`+way.podNetwork+`}},`+
+					`"spec":{"externalTrafficPolicy":"`+way.policy+`"}}`)
 				for _, m := range cluster.Masters {
-					soon(ctx, endpoints(m, "web")).Should(ConsistOf(mayAnswer(ctx, policy)))
+					soon(ctx, endpoints(m, "web")).Should(ConsistOf(way.mayAnswer(ctx)))
 				}
 			})
 
@@ -169,24 +177,42 @@ func endpoints(m lab.Machine, service string) func(context.Context) ([]netip.Add
 	}
 }
 
-// mayAnswer are the nodes that a policy allows as endpoints: those with a pod of the service, or all that are not
-// excluded, as kubeadm excludes its control plane.
-func mayAnswer(ctx context.Context, policy string) []netip.Addr {
+// loadBalancingNodes are those that externalTrafficPolicy Cluster allows as endpoints: all that are not excluded, as
+// kubeadm excludes its control plane.
+func loadBalancingNodes(ctx context.Context) []netip.Addr {
+	return addressesOf(ctx, "get", "nodes", "-l", "!node.kubernetes.io/exclude-from-external-load-balancers", "-o", "name")
+}
+
+// nodesOfPods are those that externalTrafficPolicy Local allows: the ones with a pod of the service.
+func nodesOfPods(ctx context.Context) []netip.Addr {
+	return addressesOf(ctx, "get", "pods", "-l", "what=web", "-o", `jsonpath={range .items[*]}node/{.spec.nodeName}{"\n"}{end}`)
+}
+
+// addressesOf are the addresses of the nodes that a query names, each once.
+func addressesOf(ctx context.Context, query ...string) []netip.Addr {
 	GinkgoHelper()
-	query := []string{"get", "nodes", "-l", "!node.kubernetes.io/exclude-from-external-load-balancers", "-o", "name"}
-	if policy == "Local" {
-		query = []string{"get", "pods", "-l", "what=web", "-o", `jsonpath={range .items[*]}node/{.spec.nodeName}{"\n"}{end}`}
-	}
 	out, err := cluster.Kubectl(ctx, query...)
 	Expect(err).NotTo(HaveOccurred())
 	names := strings.Fields(out)
-	var nodes []netip.Addr
-	for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
+	var addresses []netip.Addr
+	for _, m := range nodes() {
 		if slices.Contains(names, "node/"+m.Name) {
-			nodes = append(nodes, m.Address)
+			addresses = append(addresses, m.Address)
 		}
 	}
-	return nodes
+	return addresses
+}
+
+// podAddresses are those of the pods of a label.
+func podAddresses(ctx context.Context, what string) []netip.Addr {
+	GinkgoHelper()
+	out, err := cluster.Kubectl(ctx, "get", "pods", "-l", "what="+what, "-o", "jsonpath={.items[*].status.podIP}")
+	Expect(err).NotTo(HaveOccurred())
+	var addresses []netip.Addr
+	for _, ip := range strings.Fields(out) {
+		addresses = append(addresses, netip.MustParseAddr(ip))
+	}
+	return addresses
 }
 
 // routes is how the client and the workers reach the services.

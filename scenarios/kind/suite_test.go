@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ var _ = Describe("In a Kubernetes cluster", Ordered, ContinueOnFailure, func() {
 	BeforeAll(up, NodeTimeout(8*time.Minute))
 
 	Context("the article", article)
+	Context("pods behind flannel's VXLAN", overlay)
 	Context("a service in its days", life)
 	Context("weir removed", uninstall)
 	Context("weir by kustomize", base)
@@ -49,6 +51,9 @@ func up(ctx SpecContext) {
 	Expect(cluster.Up(ctx, root)).To(Succeed())
 	Expect(cluster.Install(ctx, root)).To(Succeed())
 }
+
+// nodes are the cluster's, masters first.
+func nodes() []lab.Machine { return slices.Concat(cluster.Masters, cluster.Workers) }
 
 // soon expects that something comes true: a command that prints what it should, for one.
 func soon(ctx context.Context, what any) AsyncAssertion {

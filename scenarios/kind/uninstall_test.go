@@ -3,7 +3,6 @@ package kind
 import (
 	"context"
 	"path/filepath"
-	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -33,17 +32,16 @@ func clean(ctx context.Context) {
 	apply(ctx, cleaner)
 	wait(ctx, "-n", "kube-system", "rollout", "status", "daemonset/weir-cleanup", "--timeout=2m")
 	Expect(cluster.Remove(ctx, cleaner)).To(Succeed())
-	for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
+	for _, m := range nodes() {
 		for _, look := range []string{
 			"ls -d /sys/fs/bpf/weir /var/lib/weir /run/weir 2>/dev/null || true",
 			"ip route show table all proto bgp",
 			"ip route show table all proto 119",
-			"for d in /sys/class/net/*; do tc filter show dev ${d##*/} ingress; tc filter show dev ${d##*/} egress; done | grep weir || true",
-			"ip -details link | grep -i 'prog/xdp' || true",
 		} {
 			left, err := m.Run(ctx, "sh", "-c", look)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(left).To(BeEmpty(), "%s: %s", m.Name, look)
 		}
+		Expect(m.Programs(ctx)).To(BeEmpty(), m.Name)
 	}
 }

@@ -56,6 +56,17 @@ func Open(name string) (*NetNS, error) {
 	return opened(name, handle)
 }
 
+// OfProcess opens the namespace that a process is in, a container's for one. It
+// has no name to delete; Name tells of the process.
+func OfProcess(pid int) (*NetNS, error) {
+	name := fmt.Sprintf("of process %d", pid)
+	handle, err := vns.GetFromPid(pid)
+	if err != nil {
+		return nil, fmt.Errorf("open namespace %s: %w", name, err)
+	}
+	return opened(name, handle)
+}
+
 func opened(name string, handle vns.NsHandle) (*NetNS, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(handle), &st); err != nil {

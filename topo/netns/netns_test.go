@@ -40,6 +40,32 @@ func interfaces(t *testing.T) []string {
 	return names
 }
 
+func TestOfProcess(t *testing.T) {
+	n := mustNew(t, "process")
+	var sleeper *exec.Cmd
+	if err := n.Do(func() error {
+		sleeper = exec.Command("sleep", "60")
+		return sleeper.Start()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := OfProcess(sleeper.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.id != n.id {
+		t.Errorf("a process of namespace %v is in %v", n.id, found.id)
+	}
+	_ = sleeper.Process.Kill()
+	_ = sleeper.Wait() // that it was killed
+	if err := found.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := OfProcess(sleeper.Process.Pid); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the namespace of a process that has ended: %v, want ErrNotExist", err)
+	}
+}
+
 func TestDoRunsInsideAndComesBack(t *testing.T) {
 	n := mustNew(t, "do")
 	outside := interfaces(t)

@@ -7,7 +7,10 @@ import (
 	"io"
 	"net/netip"
 	"os/exec"
+	"strconv"
 	"strings"
+
+	"github.com/weir-lb/weir/topo/netns"
 )
 
 // docker runs the command line and returns what it printed; an error holds what it complained of.
@@ -36,6 +39,19 @@ func (m Machine) Run(ctx context.Context, command ...string) (string, error) {
 // feed runs a command that reads from stdin.
 func (m Machine) feed(ctx context.Context, stdin string, command ...string) (string, error) {
 	return docker(ctx, strings.NewReader(stdin), append([]string{"exec", "-i", m.Name}, command...)...)
+}
+
+// namespace opens the network namespace that a running container is in.
+func namespace(ctx context.Context, name string) (*netns.NetNS, error) {
+	out, err := docker(ctx, nil, "inspect", "--format", "{{.State.Pid}}", name)
+	if err != nil {
+		return nil, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		return nil, fmt.Errorf("look up the process of %s: %w", name, err)
+	}
+	return netns.OfProcess(pid)
 }
 
 // machine looks up a running container's address in the network.

@@ -22,6 +22,9 @@ func (c *Cluster) Up(ctx context.Context, root string) error {
 	if err := c.Create(ctx); err != nil {
 		return err
 	}
+	if err := c.Network(ctx, images); err != nil {
+		return err
+	}
 	err := c.Load(filepath.Join(images, "weir.tar"), filepath.Join(images, "kube-weir.tar"), filepath.Join(images, "weir-topo.tar"))
 	if err != nil {
 		return err
