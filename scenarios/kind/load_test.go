@@ -97,7 +97,7 @@ func unanswered(ctx context.Context) string {
 	for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
 		for _, command := range []string{
 			"date --iso-8601=ns",
-			"conntrack -L -p tcp | grep :55010 -e dport=3.... | grep -v -e TIME_WAIT -e ESTABLISHED",
+			"conntrack -L -p tcp | grep -e dport=55010 -e dport=3.... | grep -v -e TIME_WAIT -e ESTABLISHED",
 			"iptables-save -t nat | grep -e :8080 -e 'default/web'",
 		} {
 			out, err := m.Run(ctx, "sh", "-c", command)
