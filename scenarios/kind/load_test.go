@@ -86,7 +86,12 @@ func unanswered(ctx context.Context) string {
 		}
 	}
 	for _, m := range cluster.Masters {
-		weirctl := []string{"-n", "kube-system", "exec", pod(ctx, "loxilb-app", m), "--", "weirctl", "get"}
+		name, err := lookUpPod(ctx, "loxilb-app", m)
+		if err != nil {
+			note(m.Name, "", err)
+			continue
+		}
+		weirctl := []string{"-n", "kube-system", "exec", name, "--", "weirctl", "get"}
 		drops, err := cluster.Kubectl(ctx, append(weirctl, "drops")...)
 		note(m.Name+": drops", drops, err)
 		flows, err := cluster.Kubectl(ctx, append(weirctl, "ct")...)

@@ -81,8 +81,12 @@ func on(m lab.Machine, args ...string) func(context.Context) (string, error) {
 // pod is the pod of a DaemonSet's label on a node.
 func pod(ctx context.Context, app string, node lab.Machine) string {
 	GinkgoHelper()
-	name, err := cluster.Kubectl(ctx, "-n", "kube-system", "get", "pods", "-l", "app="+app,
-		"--field-selector", "spec.nodeName="+node.Name, "-o", "jsonpath={.items[0].metadata.name}")
+	name, err := lookUpPod(ctx, app, node)
 	Expect(err).NotTo(HaveOccurred())
 	return name
+}
+
+func lookUpPod(ctx context.Context, app string, node lab.Machine) (string, error) {
+	return cluster.Kubectl(ctx, "-n", "kube-system", "get", "pods", "-l", "app="+app,
+		"--field-selector", "spec.nodeName="+node.Name, "-o", "jsonpath={.items[0].metadata.name}")
 }
