@@ -70,8 +70,11 @@ func base() {
 		Expect(strings.Fields(restarts)).To(Equal([]string{"0", "0"}), "the next weir takes over what the one before has pinned")
 	}, NodeTimeout(6*time.Minute))
 
+	Context("by native XDP", func() { nativeXDP(func() string { return address }) })
+
 	It("is taken off again", func(ctx SpecContext) {
 		wait(ctx, "delete", "svc", "web", "--timeout=1m")
+		removeArticle(ctx)
 		wait(ctx, "delete", "-k", "/kustomize/my-weir", "--timeout=2m")
 		clean(ctx)
 	}, NodeTimeout(6*time.Minute))
