@@ -26,13 +26,6 @@ const policy = `(?s)Import policy:.*Export policy:.*Name set-next-hop-self-gpoli
 
 // article is what the article types, and what it shows.
 func article() {
-	exec := func(ctx context.Context, pod string, command ...string) func(context.Context) (string, error) {
-		return kubectl(append([]string{"-n", "kube-system", "exec", pod, "--"}, command...)...)
-	}
-	established := func(m lab.Machine, asn int) string {
-		return fmt.Sprintf(`(?m)^%s +%d +\S+ +Establ`, regexp.QuoteMeta(m.Address.String()), asn)
-	}
-
 	It("shows the three services with their address", func(ctx SpecContext) {
 		soon(ctx, kubectl("get", "svc")).Should(And(
 			MatchRegexp(`(?m)^nginx-lb1 +LoadBalancer +\S+ +123\.123\.123\.1 +55002:\d+/TCP `),
@@ -43,48 +36,63 @@ func article() {
 
 	It("prints the table of services on both masters, byte for byte", func(ctx SpecContext) {
 		for _, m := range cluster.Masters {
-			soon(ctx, exec(ctx, pod(ctx, "loxilb-app", m), "weirctl", "get", "lb")).Should(Equal(table))
+			soon(ctx, exec(pod(ctx, "loxilb-app", m), "weirctl", "get", "lb")).Should(Equal(table))
 		}
 	})
 
 	It("has the sessions and the policy of the article on both masters", func(ctx SpecContext) {
-		for i, m := range cluster.Masters {
+		for _, m := range cluster.Masters {
 			name := pod(ctx, "loxilb-app", m)
-			soon(ctx, exec(ctx, name, "gobgp", "neigh")).Should(And(
-				MatchRegexp(established(cluster.Client, lab.ClientASN)),
-				MatchRegexp(established(cluster.Masters[1-i], 64512)),
-				MatchRegexp(established(cluster.Workers[0], 64512)),
-				MatchRegexp(established(cluster.Workers[1], 64512)),
-			))
-			soon(ctx, exec(ctx, name, "gobgp", "global", "policy")).Should(MatchRegexp(policy))
-			soon(ctx, exec(ctx, name, "gobgp", "global")).Should(And(
+			meets(ctx, name, m)
+			soon(ctx, exec(name, "gobgp", "neigh")).Should(MatchRegexp(established(cluster.Client, lab.ClientASN)))
+			soon(ctx, exec(name, "gobgp", "global", "policy")).Should(MatchRegexp(policy))
+			soon(ctx, exec(name, "gobgp", "global")).Should(And(
 				MatchRegexp(`(?m)^AS: +64512`), MatchRegexp(`(?m)^Router-ID: +`+regexp.QuoteMeta(m.Address.String()))))
 		}
 	})
 
 	It("has the sessions of the article on both workers", func(ctx SpecContext) {
-		for i, w := range cluster.Workers {
-			soon(ctx, exec(ctx, pod(ctx, "loxilb-peer-app", w), "gobgp", "neigh")).Should(And(
-				MatchRegexp(established(cluster.Masters[0], 64512)),
-				MatchRegexp(established(cluster.Masters[1], 64512)),
-				MatchRegexp(established(cluster.Workers[1-i], 64512)),
-			))
+		for _, w := range cluster.Workers {
+			meets(ctx, pod(ctx, "loxilb-peer-app", w), w)
 		}
 	})
 
-	It("leads the client and the workers to one master", func(ctx SpecContext) {
-		route := regexp.MustCompile(`(?m)^123\.123\.123\.1 via (\S+) dev eth0 proto (bird|bgp)`)
-		soon(ctx, on(cluster.Client, "ip", "route")).Should(MatchRegexp(`(?m)^123\.123\.123\.1 via \S+ dev eth0 proto bird`))
-		out, err := cluster.Client.Run(ctx, "ip", "route")
-		Expect(err).NotTo(HaveOccurred())
-		active := route.FindStringSubmatch(out)[1]
-		Expect(active).To(BeElementOf(cluster.Masters[0].Address.String(), cluster.Masters[1].Address.String()))
-		for _, w := range cluster.Workers {
-			soon(ctx, on(w, "ip", "route")).Should(MatchRegexp(`(?m)^123\.123\.123\.1 via ` + regexp.QuoteMeta(active) + ` dev eth0 proto bgp`))
-		}
-	})
+	It("leads the client and the workers to one master", leadsToOneMaster)
 
 	answers()
+}
+
+// exec is a command in a pod of weir's.
+func exec(pod string, command ...string) func(context.Context) (string, error) {
+	return kubectl(append([]string{"-n", "kube-system", "exec", pod, "--"}, command...)...)
+}
+
+// established matches gobgp's line of a session that stands.
+func established(m lab.Machine, asn int) string {
+	return fmt.Sprintf(`(?m)^%s +%d +\S+ +Establ`, regexp.QuoteMeta(m.Address.String()), asn)
+}
+
+// meets expects that weir's pod on a node has a session with each of the cluster's other nodes.
+func meets(ctx context.Context, pod string, of lab.Machine) {
+	GinkgoHelper()
+	for _, other := range nodes() {
+		if other != of {
+			soon(ctx, exec(pod, "gobgp", "neigh")).Should(MatchRegexp(established(other, 64512)))
+		}
+	}
+}
+
+// leadsToOneMaster expects the client's route, and the workers', to lead to the same master.
+func leadsToOneMaster(ctx SpecContext) {
+	route := regexp.MustCompile(`(?m)^123\.123\.123\.1 via (\S+) dev eth0 proto (bird|bgp)`)
+	soon(ctx, on(cluster.Client, "ip", "route")).Should(MatchRegexp(`(?m)^123\.123\.123\.1 via \S+ dev eth0 proto bird`))
+	out, err := cluster.Client.Run(ctx, "ip", "route")
+	Expect(err).NotTo(HaveOccurred())
+	active := route.FindStringSubmatch(out)[1]
+	Expect(active).To(BeElementOf(cluster.Masters[0].Address.String(), cluster.Masters[1].Address.String()))
+	for _, w := range cluster.Workers {
+		soon(ctx, on(w, "ip", "route")).Should(MatchRegexp(`(?m)^123\.123\.123\.1 via ` + regexp.QuoteMeta(active) + ` dev eth0 proto bgp`))
+	}
 }
 
 // services are the article's, each with its pod.

@@ -29,6 +29,7 @@ var _ = Describe("In a Kubernetes cluster", Ordered, ContinueOnFailure, func() {
 	Context("a service in its days", life)
 	Context("weir removed", uninstall)
 	Context("weir by kustomize", base)
+	Context("beside a network that speaks BGP itself", routed)
 })
 
 // root is the repository's folder, as seen from the suite's.

@@ -48,15 +48,34 @@ func (c *Cluster) StartClient(ctx context.Context, archive string) error {
 	if c.Client, err = machine(ctx, name, c.Name); err != nil {
 		return err
 	}
-	var page strings.Builder
-	page.WriteString("router id " + c.Client.Address.String() + ";\n" + birdConfig)
-	for i, m := range c.Masters {
-		fmt.Fprintf(&page, "protocol bgp master%d from weir { neighbor %s as 64512; }\n", i+1, m.Address)
-	}
-	if _, err := c.Client.feed(ctx, page.String(), "dd", "of=/etc/bird.conf", "status=none"); err != nil {
+	if err := c.configureClient(ctx); err != nil {
 		return err
 	}
 	_, err = docker(ctx, nil, "exec", "--detach", name, "bird", "-f", "-c", "/etc/bird.conf", "-s", "/run/bird.ctl")
+	return err
+}
+
+// configureClient writes the page of the client's BIRD.
+func (c *Cluster) configureClient(ctx context.Context) error {
+	port := c.ListenBGPPort
+	if port == 0 {
+		port = 179
+	}
+	var page strings.Builder
+	page.WriteString("router id " + c.Client.Address.String() + ";\n" + birdConfig)
+	for i, m := range c.Masters {
+		fmt.Fprintf(&page, "protocol bgp master%d from weir { neighbor %s port %d as 64512; }\n", i+1, m.Address, port)
+	}
+	_, err := c.Client.feed(ctx, page.String(), "dd", "of=/etc/bird.conf", "status=none")
+	return err
+}
+
+// PeerClient has the client's BIRD dial the masters where ListenBGPPort says.
+func (c *Cluster) PeerClient(ctx context.Context) error {
+	if err := c.configureClient(ctx); err != nil {
+		return err
+	}
+	_, err := c.Client.Run(ctx, "birdc", "-s", "/run/bird.ctl", "configure")
 	return err
 }
 

@@ -45,6 +45,8 @@ type Cluster struct {
 	Name             string
 	Masters, Workers []Machine
 	Client           Machine
+	// ListenBGPPort is where weir speaks BGP; zero is BGP's own port. PeerClient tells the client.
+	ListenBGPPort uint16
 
 	provider *cluster.Provider
 	dir      string // kubeconfig and certificates, as long as the cluster stands

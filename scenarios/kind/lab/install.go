@@ -7,11 +7,14 @@ import (
 	"strings"
 )
 
-// The article's client, as deploy/article names it to kube-weir.
-const articlePeer = "--extBGPPeers=192.168.80.1:65101"
+// What deploy/article tells kube-weir: the article's client, and weir's AS.
+const (
+	articlePeer = "--extBGPPeers=192.168.80.1:65101"
+	articleASN  = "        - --setBGP=64512\n"
+)
 
-// Apply applies a manifest of deploy/article with the two changes that this cluster needs: the client's address, and
-// images that are there already because no registry has them. It returns what kubectl said.
+// Apply applies a manifest of deploy/article with the changes that this cluster needs: the client's address, images that
+// are there already because no registry has them, and ListenBGPPort. It returns what kubectl said.
 func (c *Cluster) Apply(ctx context.Context, file string) (string, error) {
 	page, err := c.read(file)
 	if err != nil {
@@ -36,8 +39,12 @@ func (c *Cluster) read(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return strings.NewReplacer(
+	changes := []string{
 		articlePeer, fmt.Sprintf("--extBGPPeers=%s:%d", c.Client.Address, ClientASN),
 		"imagePullPolicy: Always", "imagePullPolicy: Never",
-	).Replace(string(b)), nil
+	}
+	if c.ListenBGPPort != 0 {
+		changes = append(changes, articleASN, fmt.Sprintf("%s        - --listenBGPPort=%d\n", articleASN, c.ListenBGPPort))
+	}
+	return strings.NewReplacer(changes...).Replace(string(b)), nil
 }

@@ -13,9 +13,12 @@ func Manifests() []string {
 	return []string{"kube-weir.yml", "weir.yml", "weir-peer.yml", "nginx.yml", "udp.yml", "sctp.yml"}
 }
 
+// Images is the folder that ci/images.sh makes the archives in. root is the repository's folder.
+func Images(root string) string { return filepath.Join(root, "build", "images", runtime.GOARCH) }
+
 // Up makes the cluster with images and a client: all but weir. root is the repository's folder.
 func (c *Cluster) Up(ctx context.Context, root string) error {
-	images := filepath.Join(root, "build", "images", runtime.GOARCH)
+	images := Images(root)
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return err
 	}

@@ -1,0 +1,103 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// routedConfig is what a network like Calico's without an overlay has BIRD do on a node: say to the other nodes where its
+// pods are, and send what goes to theirs to them. The AS is Calico's unless told otherwise, and the article's.
+const routedConfig = `log stderr all;
+router id %s;
+protocol device { scan time 5; }
+protocol direct {
+  ipv4;
+  interface "eth0";
+}
+protocol static pods {
+  ipv4;
+  route %s blackhole;
+}
+protocol kernel {
+  ipv4 {
+    import none;
+    export where source = RTS_BGP;
+  };
+}
+template bgp node {
+  local %s as 64512;
+  connect retry time 1;
+  connect delay time 1;
+  error wait time 1, 2;
+  graceful restart on;
+  ipv4 {
+    import all;
+    export where source = RTS_STATIC;
+    next hop self;
+  };
+}
+`
+
+// routedManifest is its speaker, on every node at BGP's own port.
+const routedManifest = `apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: cni-bgp, namespace: kube-system}
+spec:
+  selector: {matchLabels: {app: cni-bgp}}
+  template:
+    metadata: {labels: {app: cni-bgp}}
+    spec:
+      hostNetwork: true
+      tolerations: [{operator: Exists}]
+      containers:
+      - name: bird
+        image: ` + clientImage + `
+        imagePullPolicy: Never
+        command: [bird, -f, -c, /etc/cni-bgp/bird.conf, -s, /run/bird.ctl]
+        securityContext: {capabilities: {add: [NET_ADMIN, NET_RAW]}}
+        volumeMounts: [{name: conf, mountPath: /etc/cni-bgp}]
+      volumes: [{name: conf, hostPath: {path: /etc/cni-bgp}}]
+`
+
+// Route has BGP lead to the pods in place of flannel's VXLAN, which goes; pods keep their links and addresses. images is
+// the folder that the client's is in.
+func (c *Cluster) Route(ctx context.Context, images string) error {
+	if err := c.Load(filepath.Join(images, "client.tar")); err != nil {
+		return err
+	}
+	if _, err := c.Kubectl(ctx, "-n", "kube-flannel", "delete", "daemonset", "kube-flannel-ds", "--timeout=1m"); err != nil {
+		return err
+	}
+	all := slices.Concat(c.Masters, c.Workers)
+	for _, m := range all {
+		pods, err := c.Kubectl(ctx, "get", "node", m.Name, "-o", "jsonpath={.spec.podCIDR}")
+		if err != nil {
+			return err
+		}
+		var page strings.Builder
+		fmt.Fprintf(&page, routedConfig, m.Address, pods, m.Address)
+		for i, other := range all {
+			if other != m {
+				fmt.Fprintf(&page, "protocol bgp node%d from node { neighbor %s as 64512; }\n", i, other.Address)
+			}
+		}
+		if _, err := m.Run(ctx, "mkdir", "-p", "/etc/cni-bgp"); err != nil {
+			return err
+		}
+		if _, err := m.feed(ctx, page.String(), "dd", "of=/etc/cni-bgp/bird.conf", "status=none"); err != nil {
+			return err
+		}
+		if _, err := m.Run(ctx, "ip", "link", "delete", "flannel.1"); err != nil {
+			return err
+		}
+	}
+	if _, err := c.feed(ctx, routedManifest, "apply"); err != nil {
+		return err
+	}
+	_, err := c.Kubectl(ctx, "-n", "kube-system", "rollout", "status", "daemonset/cni-bgp", "--timeout="+time.Minute.String())
+	return err
+}
