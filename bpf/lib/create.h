@@ -285,8 +285,7 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 			/* Before others see the entry: its connection goes that way until the
 			 * FIB changes. What the FIB refuses the packet is told when it is sent.
 			 */
-			if (!is_delivered(packet, flow))
-				nexthop_prepare(ctx, packet, flow);
+			nexthop_prepare(ctx, packet, flow);
 			*made = *flow;
 			return commit(&creation);
 		}
