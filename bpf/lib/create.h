@@ -9,7 +9,6 @@
 #define WEIR_LIB_CREATE_H
 
 #include "lib/local.h"
-#include "lib/nexthop.h"
 #include "lib/service.h"
 
 /* The client's port and that many less one of the range are tried. At 90 %
@@ -201,7 +200,7 @@ static __always_inline enum reservation reserve(struct creation *creation)
 }
 
 /* Inserts the client's entry. If one is there already, its mapping stands and
- * the reservation goes back, unless it is the same: COUNTER_IN.
+ * the reservation goes back, unless it is the same.
  */
 static __always_inline enum counter commit(const struct creation *creation)
 {
@@ -216,9 +215,9 @@ static __always_inline enum counter commit(const struct creation *creation)
 		present = bpf_map_lookup_elem(&flows_new, &creation->key);
 	}
 	if (present && flow_is_pair_of(&creation->reply_key, present))
-		return COUNTER_IN;
+		return COUNTER_FORWARDED;
 	flow_retire_reply(&flows_new, &creation->reply_key, &creation->key);
-	return present ? COUNTER_IN : DROP_FLOWS_FULL;
+	return present ? COUNTER_FORWARDED : DROP_FLOWS_FULL;
 }
 
 /* Reserves a source port, the round-th of the flow's sequence, and sets the rest of
@@ -249,12 +248,11 @@ __noinline enum reservation try_port(struct creation *shared, __u32 round)
 	return reservation;
 }
 
-/* Makes a flow for a first packet. COUNTER_FORWARDED: flows_new has it now, and made is
- * its copy; COUNTER_IN: it stands in flows or flows_new already; else why not.
+/* Makes a flow for a first packet. COUNTER_FORWARDED: flows or flows_new has it
+ * now; else why not.
  */
 static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
-				      const struct vip *vip, const struct service *service,
-				      struct flow *made)
+				      const struct vip *vip, const struct service *service)
 {
 	struct creation creation = {
 		.key = packet->key,
@@ -281,16 +279,10 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 	for (__u32 round = 0; round < PORT_TRIES; round++) {
 		enum reservation reservation = try_port(&creation, round);
 
-		if (reservation == RESERVED) {
-			/* Before others see the entry: its connection goes that way until the
-			 * FIB changes. What the FIB refuses the packet is told when it is sent.
-			 */
-			nexthop_prepare(ctx, packet, flow);
-			*made = *flow;
+		if (reservation == RESERVED)
 			return commit(&creation);
-		}
 		if (reservation == RESTORED)
-			return COUNTER_IN;
+			return COUNTER_FORWARDED;
 		if (reservation == FULL)
 			return DROP_FLOWS_FULL;
 	}

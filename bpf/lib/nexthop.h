@@ -160,14 +160,4 @@ static __noinline enum counter nexthop_resolve(ctx_t *ctx, const struct packet *
 	return COUNTER_FORWARDED;
 }
 
-/* Gives a flow its next hop before it is sent by, if there is one. A function of its
- * own for its stack, which other calls of the caller need.
- */
-static __noinline int nexthop_prepare(ctx_t *ctx, const struct packet *packet, struct flow *flow)
-{
-	struct route route = {};
-
-	return nexthop_resolve(ctx, packet, flow, &route);
-}
-
 #endif /* WEIR_LIB_NEXTHOP_H */

@@ -225,11 +225,8 @@ static __noinline int misfit(ctx_t *ctx, const struct packet *packet, enum shape
 	return finish(verdict);
 }
 
-/* What becomes of a packet that is of no flow. COUNTER_FORWARDED and COUNTER_IN: it has
- * one now (create).
- */
-static __always_inline enum counter admit(ctx_t *ctx, const struct packet *packet,
-					  struct flow *made)
+/* What becomes of a packet that is of no flow. COUNTER_FORWARDED: it has one now. */
+static __always_inline enum counter admit(ctx_t *ctx, const struct packet *packet)
 {
 	const struct flow_key *key = &packet->key;
 	const struct vip *vip = bpf_map_lookup_elem(&vips, &key->daddr);
@@ -250,7 +247,7 @@ static __always_inline enum counter admit(ctx_t *ctx, const struct packet *packe
 		return DROP_TTL_EXCEEDED;
 	if (!service_admits(service, key->saddr))
 		return DROP_SOURCE_RANGE;
-	return create(ctx, packet, vip, service, made);
+	return create(ctx, packet, vip, service);
 }
 
 /* A client opens a connection anew whose last one is over: forget that one, so
@@ -284,10 +281,8 @@ static __always_inline int unestablished(ctx_t *ctx, const struct packet *packet
 	case HALFOPEN_DROP:
 		return finish(verdict);
 	case HALFOPEN_NONE:
-		verdict = admit(ctx, packet, &copy);
-		if (verdict == COUNTER_FORWARDED)
-			return forward_halfopen(ctx, packet, &copy);
-		if (verdict != COUNTER_IN)
+		verdict = admit(ctx, packet);
+		if (verdict != COUNTER_FORWARDED)
 			return refuse(ctx, packet, verdict, 0);
 		break;
 	case HALFOPEN_PROMOTED:
