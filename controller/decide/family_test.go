@@ -92,9 +92,10 @@ func TestFamilies(t *testing.T) {
 		{"both preferred, and no IPv6 address left: one", edits(families("PreferDualStack", dual...), note("loxilb.io/poolSelect", "full6")), ipam.Hold{}, fourYet, "10.6.0.1/",
 			[]string{"10.6.0.1 from pool full6; no IPv6 address: pool exhausted"}},
 		{"both preferred, and no IPv4 address left: one", edits(families("PreferDualStack", dual...), note("loxilb.io/poolSelect", "full4")), ipam.Hold{},
-			"Accepted=true/Valid Allocated=true/AssignedPartly IPv6Served=false/IPv6NotServed", "/2001:db8:4::1", []string{"2001:db8:4::1 from pool full4; no IPv4 address: pool exhausted"}},
+			"Accepted=true/Valid Allocated=false/PoolExhausted IPv6Served=false/IPv6NotServed", "/2001:db8:4::1",
+			[]string{"2001:db8:4::1 from pool full4; no IPv4 address: pool exhausted", "no client reaches it before it has its IPv4 address; see the condition Allocated"}},
 		{"both preferred, of a pool of IPv4", edits(families("PreferDualStack", dual...), note("loxilb.io/poolSelect", "four")), ipam.Hold{}, fourYet, "10.7.0.1/",
-			[]string{"no IPv6 address: no address of this family: pool four has 10.7.0.1-10.7.0.254, and no IPv6 address; add some with --cidrPools, or select a pool that has some: "}},
+			[]string{"no IPv6 address: no address of this family: pool four has 10.7.0.1-10.7.0.254, and no IPv6 address; add some with --cidrPools"}},
 		{"both preferred, of no such pool", edits(families("PreferDualStack", dual...), note("loxilb.io/poolSelect", "none")), ipam.Hold{}, "Accepted=true/Valid Allocated=false/NoSuchPool", "/", nil},
 
 		// Who has something already.

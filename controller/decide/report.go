@@ -50,7 +50,7 @@ func reportOne(s *service, held ipam.Addresses) v1.ControllerService {
 		}
 	}
 	if len(out.ReservedIPs) > 0 {
-		out.Conditions = append(out.Conditions, unserved(out.ReservedIPs[0], s.vip()))
+		out.Conditions = append(out.Conditions, unserved(s, out.ReservedIPs[0]))
 	}
 	if s.served() {
 		out.Backends = countBackends(s.frontends)
@@ -126,10 +126,10 @@ func allocated(s *service, held ipam.Addresses) v1.Condition {
 	if len(lacks) == 0 {
 		return c
 	}
-	if c.Reason = ReasonAssignedPartly; len(has) == 0 || s.together {
+	if c.Reason = ReasonAssignedPartly; len(has) == 0 || s.together || !s.vip().IsValid() {
 		c.Status, c.Reason = false, allocationReason(s.given)
 	}
-	if s.together {
+	if s.together && (len(has) == 0 || s.vip().IsValid()) {
 		c.Message += "; spec.ipFamilyPolicy: PreferDualStack would do with one address"
 	}
 	return c
@@ -159,14 +159,17 @@ func allocations(s *service) (has, lacks []string) {
 	return has, lacks
 }
 
-// unserved tells of an address that is not published. by is the one that is,
-// zero for none.
-func unserved(a, by netip.Addr) v1.Condition {
+// unserved tells of an address a that is not published, and how clients reach the
+// service nonetheless.
+func unserved(s *service, a netip.Addr) v1.Condition {
 	c := v1.Condition{Type: v1.ConditionIPv6Served, Reason: ReasonIPv6NotServed}
 	c.Message = fmt.Sprintf("%s is reserved for the service and not published, for nodes forward IPv4 alone; ", a)
-	if by.IsValid() {
-		c.Message += fmt.Sprintf("clients reach it at %s", by)
-	} else {
+	switch {
+	case s.vip().IsValid():
+		c.Message += fmt.Sprintf("clients reach it at %s", s.vip())
+	case s.wantsFamily(false):
+		c.Message += "no client reaches it before it has its IPv4 address; see the condition Allocated"
+	default:
 		c.Message += "no client reaches it: give it an IPv4 address too (spec.ipFamilyPolicy: PreferDualStack)"
 	}
 	return c

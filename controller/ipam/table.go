@@ -36,10 +36,12 @@ func (p position) before(o position) bool {
 	return p.rng < o.rng || (p.rng == o.rng && p.addr.Less(o.addr))
 }
 
-// selectPool finds the pool of a service that asks for no address.
-func (t *table) selectPool(name string) (int, error) {
+// selectPool finds the pool of a service that asks for no address. A default pool
+// of the other family alone takes nobody away from the first one.
+func (t *table) selectPool(name string, ipv6 bool) (int, error) {
 	if name == "" {
-		if i := t.named(DefaultPool); i >= 0 {
+		i := t.named(DefaultPool)
+		if i >= 0 && (len(t.pools[i].Family(ipv6).Ranges) > 0 || len(t.pools[0].Family(ipv6).Ranges) == 0) {
 			return i, nil
 		}
 		if len(t.pools) > 0 {
@@ -61,7 +63,7 @@ func (t *table) named(name string) int {
 func (t *table) poolFor(r Request, w Want, a netip.Addr) (Pool, error) {
 	// A service that names neither a pool nor an address keeps to the default.
 	if r.Pool != "" || !w.Address.IsValid() {
-		i, err := t.selectPool(r.Pool)
+		i, err := t.selectPool(r.Pool, w.IPv6)
 		if err != nil {
 			return Pool{}, err
 		}
@@ -115,7 +117,7 @@ func (t *table) find(r Request, w Want) Given {
 		}
 		return Given{Address: w.Address, Pool: pool.Name}
 	}
-	i, err := t.selectPool(r.Pool)
+	i, err := t.selectPool(r.Pool, w.IPv6)
 	if err != nil {
 		return Given{Err: err}
 	}
@@ -131,7 +133,7 @@ func (t *table) lowest(pool int, r Request, ipv6 bool) (netip.Addr, error) {
 	p := t.pools[pool]
 	if len(p.Family(ipv6).Ranges) == 0 {
 		return netip.Addr{}, fmt.Errorf("%w: pool %s has %s, and no %s address; add some with --cidrPools%s",
-			ErrFamily, p.Name, p, FamilyName(ipv6), t.orPools(ipv6))
+			ErrFamily, p.Name, p, FamilyName(ipv6), t.orPools(r, ipv6))
 	}
 	ports := r.Ports
 	if t.exclusive {
@@ -200,8 +202,12 @@ func (t *table) advance(pl place, pos, after position) {
 	}
 }
 
-// orPools advises the pools that have addresses of a family, if there are any.
-func (t *table) orPools(ipv6 bool) string {
+// orPools advises the pools that have addresses of a family, if there are any. Who
+// wants both families selects a pool for both, and might lose the other address by it.
+func (t *table) orPools(r Request, ipv6 bool) string {
+	if len(r.Wants) > 1 {
+		return ""
+	}
 	var names []string
 	for _, p := range t.pools {
 		if len(p.Family(ipv6).Ranges) > 0 {

@@ -94,9 +94,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// stateOf is served where clients are answered: over IPv4 alone is enough.
 func stateOf(s v1.ControllerService) string {
 	for _, c := range s.Conditions {
-		if !c.Status && !c.Unknown {
+		aside := c.Type == v1.ConditionIPv6Served && len(s.ExternalIPs) > 0
+		if !c.Status && !c.Unknown && !aside {
 			return "waiting"
 		}
 	}
