@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ func (source) Status() v1.ControllerStatus {
 		Version: "v1",
 		Services: []v1.ControllerService{
 			{Name: "a"}, {Name: "b", Conditions: waiting[:1]}, {Name: "c", Conditions: waiting},
+			{Name: "both", ExternalIPs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, Conditions: []v1.Condition{{Type: v1.ConditionIPv6Served}}},
 			{Name: "d", Conditions: []v1.Condition{{Type: v1.ConditionProgrammed, Status: true}}},
 			{Name: "e", Conditions: []v1.Condition{{Type: v1.ConditionProgrammed, Unknown: true}}},
 			{Name: "f", Conditions: []v1.Condition{{Type: v1.ConditionProgrammed}}},
@@ -63,7 +65,7 @@ kube_weir_push_failures_total{node="master1"} 0
 kube_weir_push_failures_total{node="worker1"} 1
 # HELP kube_weir_services Services of the controller's classes: served, or waiting for what a condition names.
 # TYPE kube_weir_services gauge
-kube_weir_services{state="served"} 4
+kube_weir_services{state="served"} 5
 kube_weir_services{state="waiting"} 2
 # HELP kube_weir_services_programmed Services with an address, by whether every load balancer node serves them as far as it says.
 # TYPE kube_weir_services_programmed gauge

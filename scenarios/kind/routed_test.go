@@ -28,6 +28,7 @@ func routed() {
 						MatchRegexp(`(?m)^10\.244\.\d+\.0/24 via %s dev eth0 `, regexp.QuoteMeta(other.Address.String())), n.Name)
 				}
 			}
+			Expect(on(n, "ip", "-o", "link")(ctx)).NotTo(ContainSubstring("flannel.1"), n.Name)
 			soon(ctx, birdSessions(n)).Should(WithTransform(lines, HaveLen(len(nodes())-1)), n.Name)
 		}
 		podRoutes, sessions = ofNetwork(ctx)

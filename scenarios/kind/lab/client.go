@@ -34,12 +34,14 @@ template bgp weir {
 // ClientASN is the client's AS number.
 const ClientASN = 65101
 
+func (c *Cluster) clientName() string { return c.Name + "-client" }
+
 // StartClient puts the client beside the cluster, out of the archive of its image.
 func (c *Cluster) StartClient(ctx context.Context, archive string) error {
 	if _, err := docker(ctx, nil, "load", "--quiet", "--input", archive); err != nil {
 		return err
 	}
-	name := c.Name + "-client"
+	name := c.clientName()
 	_, err := docker(ctx, nil, "run", "--detach", "--interactive", "--name", name, "--hostname", "client", "--network", c.Name,
 		"--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", clientImage)
 	if err != nil {
@@ -79,9 +81,10 @@ func (c *Cluster) PeerClient(ctx context.Context) error {
 	return err
 }
 
-// removeClient removes the client; the image stays with the daemon that has it, others may run it.
-func (c *Cluster) removeClient(ctx context.Context) error {
-	_, err := docker(ctx, nil, "rm", "--force", "--volumes", c.Name+"-client")
+// removeContainer removes a container that is not a node, if it is there; its image stays with the daemon that has it,
+// others may run it.
+func removeContainer(ctx context.Context, name string) error {
+	_, err := docker(ctx, nil, "rm", "--force", "--volumes", name)
 	if err != nil && strings.Contains(err.Error(), "No such container") {
 		return nil
 	}

@@ -170,9 +170,9 @@ func (c *Cluster) kubectl(args []string) []string {
 
 func (c *Cluster) kubeconfig() string { return filepath.Join(c.dir, "kubeconfig") }
 
-// Delete removes the cluster, its client and its network; what is not there is no error.
+// Delete removes the cluster, what else it has of containers, and its network; what is not there is no error.
 func (c *Cluster) Delete(ctx context.Context) error {
-	err := errors.Join(c.provider.Delete(c.Name, c.kubeconfig()), c.removeClient(ctx))
+	err := errors.Join(c.provider.Delete(c.Name, c.kubeconfig()), removeContainer(ctx, c.clientName()), removeContainer(ctx, c.hostName()))
 	if _, gone := docker(ctx, nil, "network", "inspect", c.Name); gone != nil {
 		return err
 	}

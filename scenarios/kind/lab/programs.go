@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Programs are the names of the BPF programs that the machine's interfaces have, by the interface's name: XDP, then TC's
@@ -71,10 +72,10 @@ func programsOf(l netlink.Link) ([]string, error) {
 	return names, nil
 }
 
-// linkedPrograms are those of TCX links, which kernels have since Linux 6.6.
+// linkedPrograms are those of TCX links, which kernels have since Linux 6.6; older ones do not know the way.
 func linkedPrograms(l netlink.Link, at ebpf.AttachType) ([]string, error) {
 	found, err := link.QueryPrograms(link.QueryOptions{Target: l.Attrs().Index, Attach: at})
-	if errors.Is(err, link.ErrNotSupported) {
+	if errors.Is(err, link.ErrNotSupported) || errors.Is(err, unix.EINVAL) {
 		return nil, nil
 	}
 	if err != nil {

@@ -69,7 +69,8 @@ func (c *Cluster) Route(ctx context.Context, images string) error {
 	if err := c.Load(filepath.Join(images, "client.tar")); err != nil {
 		return err
 	}
-	if _, err := c.Kubectl(ctx, "-n", "kube-flannel", "delete", "daemonset", "kube-flannel-ds", "--timeout=1m"); err != nil {
+	// Not before its pods are gone, too: flanneld makes its device again.
+	if _, err := c.Kubectl(ctx, "-n", "kube-flannel", "delete", "daemonset", "kube-flannel-ds", "--cascade=foreground", "--timeout=1m"); err != nil {
 		return err
 	}
 	all := slices.Concat(c.Masters, c.Workers)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -21,14 +22,15 @@ import (
 // go with the cluster.
 func (c *Cluster) PrepareXDP(ctx context.Context) (err error) {
 	// Docker's end is where containers are that have no network of their own.
-	name := c.Name + "-host"
+	name := c.hostName()
+	defer func() { // also where ctx has ended
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, removeContainer(ending, name))
+	}()
 	if _, err := docker(ctx, nil, "run", "--detach", "--interactive", "--name", name, "--network", "host", clientImage); err != nil {
 		return err
 	}
-	defer func() {
-		_, gone := docker(ctx, nil, "rm", "--force", "--volumes", name)
-		err = errors.Join(err, gone)
-	}()
 	ns, err := namespace(ctx, name)
 	if err != nil {
 		return err
@@ -49,6 +51,9 @@ func (c *Cluster) PrepareXDP(ctx context.Context) (err error) {
 	}
 	return nil
 }
+
+// hostName is the container in the network of docker's daemon.
+func (c *Cluster) hostName() string { return c.Name + "-host" }
 
 func prepareXDP(ns *netns.NetNS, index int) error {
 	pass, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "pass", Type: ebpf.XDP, License: "GPL", Instructions: asm.Instructions{
