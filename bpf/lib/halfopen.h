@@ -214,12 +214,17 @@ static __always_inline bool halfopen_is_acknowledged(const struct packet *packet
 
 /* Whether a first packet that came again makes a new decision: the flow was refused, or
  * its backend has left the service and has not answered. What such a backend would be
- * asked again in vain, as the node behind it may drop what its last pod has left.
+ * asked again in vain, as the node behind it may drop what its last pod has left. What
+ * has been promoted and is not in flows any more is a rest: its connection is over, and
+ * another one has taken its tuple, maybe.
  */
-static __always_inline bool halfopen_is_given_up(const struct flow *copy)
+static __always_inline bool halfopen_is_given_up(const struct flow_key *key,
+						 const struct flow *copy)
 {
 	const struct backend *backend;
 
+	if (copy->state == FLOW_ESTABLISHED)
+		return !bpf_map_lookup_elem(&flows, key);
 	if (copy->state != FLOW_HALF_OPEN || copy->flags & FLOW_ANSWERED)
 		return copy->state == FLOW_CLOSING;
 	backend = bpf_map_lookup_elem(&backends, &copy->backend);
@@ -233,7 +238,7 @@ static __always_inline enum halfopen halfopen_client(const struct packet *packet
 	const struct flow_key *key = &packet->key;
 	struct flow_key pair_key;
 
-	if (packet->signals & SIGNAL_FIRST && halfopen_is_given_up(copy)) {
+	if (packet->signals & SIGNAL_FIRST && halfopen_is_given_up(key, copy)) {
 		*verdict = DROP_CONTENDED;
 		if (!flow_claim(entry, copy->state))
 			return HALFOPEN_DROP;

@@ -59,6 +59,8 @@ func TestLife(t *testing.T) {
 			entries: answered(refused)},
 		{name: "what the backend sends before the acknowledgement promotes nothing",
 			given: answered(halfOpen), from: "server0", in: fromServer, out: toClient(fromServer)},
+		{name: "a SYN that finds what a flow left that is over gets a new backend",
+			given: pair("flows_new", "established", "tcp", client, vip, source, "b2:8080"), in: first, out: toBackend(first), entries: halfOpen},
 		{name: "a client's packet that finds what a promoted flow left goes by flows",
 			given: both(leftover, established[1:]), in: data, out: toBackend(data), entries: both(leftover, established)},
 		{name: "an answer that finds what a promoted flow left goes by flows",
