@@ -34,7 +34,7 @@ func devices() ([]doctor.Interface, []string, error) {
 			Name: attrs.Name, Kind: kindOf(l), Up: attrs.Flags&net.FlagUp != 0, MTU: attrs.MTU,
 			Merges: merges(attrs.Name),
 		}
-		if i.Programs, err = Programs(l); err != nil {
+		if i.Programs, err = programs(l); err != nil {
 			unseen[err.Error()] = true
 		}
 		if overlay.Is(l) {

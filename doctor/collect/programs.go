@@ -26,10 +26,10 @@ var places = []struct {
 	{"tc egress", ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS},
 }
 
-// Programs lists what is attached to the interface of the caller's namespace at XDP,
-// by TCX (Linux 6.6) and as clsact filters. Needs CAP_NET_ADMIN, and CAP_SYS_ADMIN or
-// CAP_BPF for names. What could be read comes with an error too.
-func Programs(l netlink.Link) ([]doctor.Program, error) {
+// programs lists what is attached to the interface at XDP, by TCX (Linux 6.6)
+// and as clsact filters. Needs CAP_NET_ADMIN, and CAP_SYS_ADMIN or CAP_BPF for
+// names.
+func programs(l netlink.Link) ([]doctor.Program, error) {
 	attrs := l.Attrs()
 	var all []doctor.Program
 	var errs []error
