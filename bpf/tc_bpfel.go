@@ -59,8 +59,7 @@ type tcCached struct {
 	LastSeen uint32
 	Bytes    uint64
 	Packets  uint32
-	Nexthop  uint16
-	Pad      uint16
+	Nexthop  uint32
 }
 
 type tcClock struct {
@@ -140,10 +139,10 @@ type tcFlow struct {
 	CsumAddr uint16
 	CsumPort uint16
 	Backend  uint32
-	Nexthop  uint16
+	Service  uint16
 	State    uint8
 	Flags    uint8
-	Service  uint32
+	Nexthop  uint32
 	LastSeen uint32
 	Packets  uint64
 	Bytes    uint64

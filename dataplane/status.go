@@ -109,7 +109,7 @@ func (d *Dataplane) Flows(ctx context.Context) ([]v1.Flow, error) {
 	flows := make([]v1.Flow, len(entries))
 	for i, e := range entries {
 		flows[i] = e.API()
-		flows[i].Service = names[e.Flow.Service]
+		flows[i].Service = names[uint32(e.Flow.Service)]
 	}
 	slices.SortFunc(flows, func(a, b v1.Flow) int {
 		return cmp.Or(

@@ -16,6 +16,8 @@
  */
 #define PORT_TRIES 128
 
+_Static_assert(MAX_SERVICES <= 1 << 16, "a service's id fits a flow");
+
 #define PORT_MIN_DEFAULT 1024
 #define PORT_MAX_DEFAULT 65535
 

@@ -79,10 +79,10 @@ static __always_inline void flow_touch(struct flow *flow, __u32 length)
 	flow->last_seen = bpf_jiffies64();
 }
 
-/* nexthop, state and flags are one word for compare and swap. */
+/* service, state and flags are one word for compare and swap. */
 static __always_inline __u32 *flow_word(struct flow *flow)
 {
-	return (__u32 *)(void *)&flow->nexthop;
+	return (__u32 *)(void *)&flow->service;
 }
 
 #define FLOW_WORD_FLAGS(flags) ((__u32)(flags) << 24)

@@ -13,7 +13,7 @@
 #define MAX_BACKENDS 131072
 #define MAX_SLOTS    1048576
 #define MAX_FLOWS    1048576 /* default; the loader may resize flows and flows_new */
-#define MAX_NEXTHOPS 65536   /* as many as an index in a flow can name */
+#define MAX_NEXTHOPS 65536   /* as many as a flow's word can name */
 #define MAX_DEVICES  1024
 #define MAX_STAMPS   4096
 #define MAX_COUNTERS 64 /* for each hook */

@@ -14,6 +14,7 @@
 #define NEXTHOP_PROBES 8
 
 _Static_assert((MAX_NEXTHOPS & (MAX_NEXTHOPS - 1)) == 0, "slots are found by masking");
+_Static_assert(MAX_NEXTHOPS <= 1 << 16, "an index is the lower half of a flow's word");
 
 /* A FIB's answer. Without a neighbour hop lacks NEXTHOP_VALID. */
 struct route {
@@ -21,16 +22,29 @@ struct route {
 	__be32 gateway;
 };
 
-/* The next hop of an index in a flow. NULL: there is none of the present generation. */
-static __always_inline const struct nexthop *nexthop_at(__u32 index)
+/* What a flow keeps of the FIB's answer, in one word: the index of its slot in the lower
+ * half, 0 for none, and above it 16 bits of the generation in which the FIB was asked for
+ * this flow. The slot's own generation tells of other flows that leave by it, whose routes
+ * may stand while this one's has moved. A flow that was silent for 65536 generations, or
+ * a multiple, is the only one that takes an old answer for a new one.
+ */
+static __always_inline __u32 nexthop_word(__u32 index, __u32 generation)
 {
-	__u32 zero = 0;
+	return index ? generation << 16 | index : 0;
+}
+
+/* The next hop that a flow's word names. NULL: there is none of the present generation. */
+static __always_inline const struct nexthop *nexthop_at(__u32 word)
+{
+	__u32 zero = 0, index = word & (MAX_NEXTHOPS - 1);
 	const struct config *now = bpf_map_lookup_elem(&config, &zero);
 	const struct nexthop *hop = bpf_map_lookup_elem(&nexthops, &index);
 
 	if (!now || !hop || !(hop->flags & NEXTHOP_VALID))
 		return NULL;
-	return hop->generation == now->nexthop_generation ? hop : NULL;
+	if (hop->generation != now->nexthop_generation || (__u16)hop->generation != word >> 16)
+		return NULL;
+	return hop;
 }
 
 /* All that tells next hops apart but the source MAC, which follows the device.
@@ -59,11 +73,11 @@ static __always_inline void nexthop_publish(struct nexthop *slot, const struct n
 	__sync_lock_test_and_set(&slot->generation, hop->generation);
 }
 
-/* Index of the slot for hop, 0 if all that it may have are taken: then its flows
- * ask the FIB for each packet. Slots are never given up, so an index in a flow
+/* The word that names the slot for hop, 0 if all that it may have are taken: then its
+ * flows ask the FIB for each packet. Slots are never given up, so an index in a flow
  * always means the same next hop.
  */
-static __always_inline __u16 nexthop_store(const struct nexthop *hop)
+static __always_inline __u32 nexthop_store(const struct nexthop *hop)
 {
 	__u64 claim = nexthop_claim(hop);
 
@@ -78,7 +92,7 @@ static __always_inline __u16 nexthop_store(const struct nexthop *hop)
 		if (owner && owner != claim)
 			continue;
 		nexthop_publish(slot, hop);
-		return index;
+		return nexthop_word(index, hop->generation);
 	}
 	return 0;
 }

@@ -46,10 +46,10 @@ struct flow {
 	__u16 csum_addr; /* folded one's complement delta (RFC 1624) of both addresses */
 	__u16 csum_port; /* same of both ports */
 	__u32 backend;	 /* id, index of backends */
-	__u16 nexthop;	 /* index of nexthops; 0: none cached, ask the FIB */
+	__u16 service;	 /* id */
 	__u8 state;	 /* enum flow_state */
 	__u8 flags;	 /* enum flow_flags */
-	__u32 service;	 /* id */
+	__u32 nexthop;	 /* index of nexthops and when the FIB said so (lib/nexthop.h) */
 	__u32 last_seen; /* low 32 bits of jiffies */
 	__u64 packets;
 	__u64 bytes;
@@ -78,8 +78,7 @@ struct cached {
 	__u32 last_seen; /* the same, of the last packet */
 	__u64 bytes;	 /* that flows does not know of yet */
 	__u32 packets;
-	__u16 nexthop;
-	__u16 pad;
+	__u32 nexthop; /* as in struct flow */
 };
 
 _Static_assert(sizeof(struct cached) == 64, "a line");

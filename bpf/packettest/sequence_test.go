@@ -172,6 +172,36 @@ func TestNextHopGeneration(t *testing.T) {
 	})
 }
 
+// Where the route of one of two flows moves that leave by the same gateway, what the
+// other one learns of the FIB afterwards is not its answer too.
+func TestMovedRouteLeavesItsGateway(t *testing.T) {
+	stays, moves := tcpPacket("client:40000", "vip:80", ack), tcpPacket("client2:40001", "vip:80", ack)
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		given := both(pair("flows", "established", "tcp", "client:40000", "vip:80", "vip:40000", "far:8080"),
+			pair("flows", "established", "tcp", "client2:40001", "vip:80", "vip:40001", "198.18.0.10:8080"))
+		if err := w.program(newState(), given); err != nil {
+			t.Fatal(err)
+		}
+		expect := func(when string, p pkt, station string) {
+			t.Helper()
+			if out := w.send(t, hook, "", p); out == nil || !bytes.Equal(out[:6], macOf(station)) {
+				t.Fatalf("%s: the packet went to %.6x, want %s, % x", when, out, station, []byte(macOf(station)))
+			}
+		}
+		for _, when := range []string{"by its flow", "by a copy"} {
+			expect(when, stays, "gateway")
+			expect(when, moves, "gateway")
+		}
+		w.setRoute(t, "198.18.0.10", "client2")
+		if err := w.nextGeneration(); err != nil {
+			t.Fatal(err)
+		}
+		expect("after the change", stays, "gateway")
+		expect("after the change", moves, "client2")
+		expect("by a new copy", moves, "client2")
+	})
+}
+
 // A bridge floods: a frame of a flow to another station is that station's to send,
 // also when the next hop is known already.
 func TestFloodedFramesAreLeftAlone(t *testing.T) {
@@ -294,7 +324,7 @@ func TestNextHopsAreShared(t *testing.T) {
 		var flow bpf.Flow
 		for it := w.maps[bpf.MapFlows].Iterate(); it.Next(&key, &flow); {
 			if flow.Flags&bpf.FlowReply == 0 {
-				slots[flow.Nexthop] = true
+				slots[uint16(flow.Nexthop)] = true
 			}
 		}
 		if len(slots) != 1 || slots[0] {

@@ -206,6 +206,23 @@ func (w *world) setNeighbour(t *testing.T, host string, mac net.HardwareAddr) {
 	}
 }
 
+// setRoute has a host's packets go to a neighbour while the test runs.
+func (w *world) setRoute(t *testing.T, host, gateway string) {
+	t.Helper()
+	route := &netlink.Route{LinkIndex: nicTowards(gateway).ifindex, Gw: addr(gateway).AsSlice(),
+		Dst: &net.IPNet{IP: addr(host).AsSlice(), Mask: net.CIDRMask(32, 32)}}
+	change := func(what func(*netlink.Route) error) {
+		t.Helper()
+		var err error
+		w.do(func() { err = what(route) })
+		if err != nil {
+			t.Fatalf("route to %s by %s: %v", host, gateway, err)
+		}
+	}
+	change(netlink.RouteAdd)
+	t.Cleanup(func() { change(netlink.RouteDel) })
+}
+
 func (w *world) clock(t *testing.T) bpf.Clock {
 	t.Helper()
 	var now bpf.Clock

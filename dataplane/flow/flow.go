@@ -129,6 +129,6 @@ func newScan(now time.Time) plan.Scan {
 }
 
 func note(scan plan.Scan, f bpf.Flow) {
-	scan.Services[f.Service] = true
+	scan.Services[uint32(f.Service)] = true
 	scan.Backends[f.Backend] = true
 }

@@ -36,7 +36,7 @@ func (p Policy) orphaned(k bpf.FlowKey, f bpf.Flow) bool {
 }
 
 func (p Policy) timeout(k bpf.FlowKey, f bpf.Flow, table maps.FlowTable) time.Duration {
-	if own, ok := p.IdleTimeouts[f.Service]; ok && table == maps.Established && f.State == bpf.FlowEstablished {
+	if own, ok := p.IdleTimeouts[uint32(f.Service)]; ok && table == maps.Established && f.State == bpf.FlowEstablished {
 		return own
 	}
 	return timeout(v1.ProtocolFromNumber(k.Proto), f.State, table == maps.HalfOpen)
