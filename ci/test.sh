@@ -113,20 +113,23 @@ lane() {
 	one_suite "$1" >"$said" 2>&1
 }
 
+# scenarios PACKAGE...: every suite in namespaces, and then these.
+scenarios() {
+	local list all
+	ci/setup.sh e2e
+	list=$(packages_with_tests suites | grep -v '/scenarios/kind$')
+	[[ -n $list ]] || die "no scenario found"
+	mapfile -t all <<<"$list"
+	suites "${all[@]}" "$@"
+}
+
 part() {
 	case $1 in
 	vet) ci/setup.sh build && go vet ./... ;;
 	unit) ci/setup.sh demo && unit ;;
 	article) ci/setup.sh test && suites ./scenarios/article ;;
-	e2e) part scenarios && suites ./scenarios/kind ;;
-	scenarios)
-		ci/setup.sh e2e
-		local list all
-		list=$(packages_with_tests suites | grep -v '/scenarios/kind$')
-		[[ -n $list ]] || die "no scenario found"
-		mapfile -t all <<<"$list"
-		suites "${all[@]}"
-		;;
+	e2e) scenarios ./scenarios/kind ;;
+	scenarios) scenarios ;;
 	*) die "no part '$1'; the parts are vet unit article scenarios e2e" ;;
 	esac
 }
