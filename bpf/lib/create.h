@@ -9,6 +9,7 @@
 #define WEIR_LIB_CREATE_H
 
 #include "lib/local.h"
+#include "lib/nexthop.h"
 #include "lib/service.h"
 
 /* The client's port and that many less one of the range are tried. At 90 %
@@ -202,7 +203,7 @@ static __always_inline enum reservation reserve(struct creation *creation)
 }
 
 /* Inserts the client's entry. If one is there already, its mapping stands and
- * the reservation goes back, unless it is the same.
+ * the reservation goes back, unless it is the same: COUNTER_IN.
  */
 static __always_inline enum counter commit(const struct creation *creation)
 {
@@ -217,9 +218,9 @@ static __always_inline enum counter commit(const struct creation *creation)
 		present = bpf_map_lookup_elem(&flows_new, &creation->key);
 	}
 	if (present && flow_is_pair_of(&creation->reply_key, present))
-		return COUNTER_FORWARDED;
+		return COUNTER_IN;
 	flow_retire_reply(&flows_new, &creation->reply_key, &creation->key);
-	return present ? COUNTER_FORWARDED : DROP_FLOWS_FULL;
+	return present ? COUNTER_IN : DROP_FLOWS_FULL;
 }
 
 /* Reserves a source port, the round-th of the flow's sequence, and sets the rest of
@@ -250,11 +251,27 @@ __noinline enum reservation try_port(struct creation *shared, __u32 round)
 	return reservation;
 }
 
-/* Makes a flow for a first packet. COUNTER_FORWARDED: flows or flows_new has it
- * now; else why not.
+/* commit for a flow whose next hop is asked for before others see it: its connection
+ * goes that way until the FIB changes. What the FIB refuses the packet is told when it
+ * is sent.
+ */
+static __noinline enum counter publish(ctx_t *ctx, const struct packet *packet,
+				       struct creation *creation, struct flow *made)
+{
+	struct route route = {};
+
+	if (!is_delivered(packet, &creation->flow))
+		nexthop_resolve(ctx, packet, &creation->flow, &route);
+	*made = creation->flow;
+	return commit(creation);
+}
+
+/* Makes a flow for a first packet. COUNTER_FORWARDED: flows_new has it now, and made is
+ * its copy; COUNTER_IN: it stands in flows or flows_new already; else why not.
  */
 static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
-				      const struct vip *vip, const struct service *service)
+				      const struct vip *vip, const struct service *service,
+				      struct flow *made)
 {
 	struct creation creation = {
 		.key = packet->key,
@@ -282,9 +299,9 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 		enum reservation reservation = try_port(&creation, round);
 
 		if (reservation == RESERVED)
-			return commit(&creation);
+			return publish(ctx, packet, &creation, made);
 		if (reservation == RESTORED)
-			return COUNTER_FORWARDED;
+			return COUNTER_IN;
 		if (reservation == FULL)
 			return DROP_FLOWS_FULL;
 	}

@@ -36,9 +36,9 @@ static __always_inline struct flow *halfopen_read(const struct flow_key *key, st
 	return bpf_map_lookup_elem(&flows_new, key) == entry ? entry : NULL;
 }
 
-/* Writes back what a packet has changed of the copy. The next hop is not kept:
- * another connection that got the entry in this instant would be sent there, while
- * a count that is off harms nobody.
+/* Writes back what a packet has changed of the copy. A next hop that was looked up
+ * after the entry was made is not kept: another connection that got the entry in this
+ * instant would be sent there, while a count that is off harms nobody.
  */
 static __always_inline void halfopen_account(const struct flow_key *key, const struct flow *copy)
 {
@@ -132,6 +132,7 @@ static __always_inline enum counter halfopen_promote(const struct flow_key *key,
 		reverse.packets = pair.packets;
 		reverse.bytes = pair.bytes;
 		reverse.last_seen = pair.last_seen;
+		reverse.nexthop = pair.nexthop;
 		reverse.flags |= pair.flags & FLOW_SEEN_FIN;
 	}
 	if (own->flags & FLOW_REPLY)

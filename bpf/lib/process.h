@@ -225,8 +225,11 @@ static __noinline int misfit(ctx_t *ctx, const struct packet *packet, enum shape
 	return finish(verdict);
 }
 
-/* What becomes of a packet that is of no flow. COUNTER_FORWARDED: it has one now. */
-static __always_inline enum counter admit(ctx_t *ctx, const struct packet *packet)
+/* What becomes of a packet that is of no flow. COUNTER_FORWARDED and COUNTER_IN: it has
+ * one now (create).
+ */
+static __always_inline enum counter admit(ctx_t *ctx, const struct packet *packet,
+					  struct flow *made)
 {
 	const struct flow_key *key = &packet->key;
 	const struct vip *vip = bpf_map_lookup_elem(&vips, &key->daddr);
@@ -247,7 +250,7 @@ static __always_inline enum counter admit(ctx_t *ctx, const struct packet *packe
 		return DROP_TTL_EXCEEDED;
 	if (!service_admits(service, key->saddr))
 		return DROP_SOURCE_RANGE;
-	return create(ctx, packet, vip, service);
+	return create(ctx, packet, vip, service, made);
 }
 
 /* A client opens a connection anew whose last one is over: forget that one, so
@@ -281,8 +284,10 @@ static __always_inline int unestablished(ctx_t *ctx, const struct packet *packet
 	case HALFOPEN_DROP:
 		return finish(verdict);
 	case HALFOPEN_NONE:
-		verdict = admit(ctx, packet);
-		if (verdict != COUNTER_FORWARDED)
+		verdict = admit(ctx, packet, &copy);
+		if (verdict == COUNTER_FORWARDED)
+			return forward_halfopen(ctx, packet, &copy);
+		if (verdict != COUNTER_IN)
 			return refuse(ctx, packet, verdict, 0);
 		break;
 	case HALFOPEN_PROMOTED:
@@ -298,15 +303,15 @@ static __always_inline int unestablished(ctx_t *ctx, const struct packet *packet
 	return finish(DROP_CONTENDED); /* it is gone again already */
 }
 
+/* A packet with signals, or of no established flow. */
 static __noinline int unusual(ctx_t *ctx, const struct packet *packet)
 {
 	const struct flow_key *key = &packet->key;
-	struct flow *flow = bpf_map_lookup_elem(&flows, key);
+	struct flow *flow = packet->signals ? bpf_map_lookup_elem(&flows, key) : NULL;
 
 	if (!flow)
 		return unestablished(ctx, packet);
-	if (packet->signals)
-		cache_drop(key, flow);
+	cache_drop(key, flow);
 	if (!(packet->signals & SIGNAL_FIRST) || flow->state != FLOW_CLOSING) {
 		flow_signal(&flows, key, flow, packet->signals);
 		return forward(ctx, packet, flow);

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"slices"
 	"testing"
 
@@ -169,6 +170,35 @@ func TestNextHopGeneration(t *testing.T) {
 			t.Fatalf("in the next generation the FIB must be asked:\n%s", describe(before, moved, out))
 		}
 		w.setNeighbour(t, "b1", macOf("b1"))
+	})
+}
+
+// The first packet's next hop is the whole connection's: what follows in its direction
+// asks the FIB no more, also in flows, to which the backend's answer moves it.
+func TestFirstPacketsNextHopIsKept(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		for name, c := range map[string]struct{ first, answer, next pkt }{
+			"tcp": {
+				tcpPacket("client:40000", "vip:80", syn), tcpPacket("b1:8080", "vip:40000", syn|ack),
+				tcpPacket("client:40000", "vip:80", ack),
+			},
+			"udp": {
+				udpPacket("client:40000", "vip:53", "x"), udpPacket("b1:5353", "vip:40000", "x"),
+				udpPacket("client:40000", "vip:53", "x"),
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				first := w.send(t, hook, "", c.first)
+				if first == nil || w.send(t, hook, "server0", c.answer) == nil {
+					t.Fatal("the connection did not come about")
+				}
+				w.setNeighbour(t, "b1", net.HardwareAddr{2, 7, 7, 7, 7, 7})
+				t.Cleanup(func() { w.setNeighbour(t, "b1", macOf("b1")) })
+				if next := w.send(t, hook, "", c.next); next == nil || !bytes.Equal(next[:6], first[:6]) {
+					t.Fatalf("the first packet went to % x, the next to %.6x", first[:6], next)
+				}
+			})
+		}
 	})
 }
 
