@@ -2,7 +2,9 @@ package kind
 
 import (
 	"context"
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,22 +18,26 @@ import (
 func routed() {
 	var (
 		podRoutes map[string]string // of each node, before weir came
-		sessions  map[string]string
+		sessions  []string
 	)
 
 	BeforeAll(func(ctx SpecContext) {
+		removeArticle(ctx) // weir would have the network's port
 		Expect(cluster.Route(ctx, lab.Images(root))).To(Succeed())
 		for _, n := range nodes() {
 			for _, other := range nodes() {
 				if other != n {
 					soon(ctx, on(n, "ip", "route", "show", "proto", "bird")).Should(
-						MatchRegexp(`(?m)^10\.244\.\d+\.0/24 via %s dev eth0 `, regexp.QuoteMeta(other.Address.String())), n.Name)
+						MatchRegexp(`(?m)^10\.244\.\d+\.0/24 via %s dev eth0 `, regexp.QuoteMeta(other.Address.String())), birdsSay(ctx))
 				}
 			}
 			Expect(on(n, "ip", "-o", "link")(ctx)).NotTo(ContainSubstring("flannel.1"), n.Name)
-			soon(ctx, birdSessions(n)).Should(WithTransform(lines, HaveLen(len(nodes())-1)), n.Name)
 		}
-		podRoutes, sessions = ofNetwork(ctx)
+		soon(ctx, func(ctx context.Context) (_ []string, err error) {
+			sessions, err = sessionsOfNetwork(ctx)
+			return sessions, err
+		}).Should(Satisfy(standAtBothEnds), birdsSay(ctx))
+		podRoutes = routesOfNetwork(ctx)
 		cluster.ListenBGPPort = 1791
 		Expect(cluster.PeerClient(ctx)).To(Succeed())
 		Expect(cluster.Install(ctx, root)).To(Succeed())
@@ -71,9 +77,8 @@ func routed() {
 		wait(ctx, "delete", "svc", "nginx-lb1", "udp-lb1", "sctp-lb1", "--timeout=1m")
 		removeArticle(ctx)
 		clean(ctx)
-		routes, standing := ofNetwork(ctx)
-		Expect(routes).To(Equal(podRoutes))
-		Expect(standing).To(Equal(sessions), "since when each stands")
+		Expect(routesOfNetwork(ctx)).To(Equal(podRoutes), birdsSay(ctx))
+		Expect(sessionsOfNetwork(ctx)).To(Equal(sessions), birdsSay(ctx))
 	}, NodeTimeout(6*time.Minute))
 }
 
@@ -85,28 +90,77 @@ func bird(n lab.Machine, command ...string) func(context.Context) (string, error
 	}
 }
 
-var birdSession = regexp.MustCompile(`(?m)^node\d+ +BGP .*Established.*$`)
+var birdSession = regexp.MustCompile(`(?m)^node\d+ +BGP .*Established`)
 
-// birdSessions are the lines of the network's sessions that stand, each with since when.
-func birdSessions(n lab.Machine) func(context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
-		out, err := bird(n, "show", "protocols")(ctx)
-		return strings.Join(birdSession.FindAllString(out, -1), "\n"), err
+// sessionsOfNetwork are the network's sessions, of each node those that stand, by their TCP connections: here and there.
+// Since when each stands is no name for a session: BIRD reckons that anew for each question, by a clock that may be set and
+// with microseconds more or less, so that the millisecond is another now and then. A session that fell and came again is
+// another connection.
+func sessionsOfNetwork(ctx context.Context) ([]string, error) {
+	var sessions []string
+	for _, n := range nodes() {
+		protocols, err := bird(n, "show", "protocols")(ctx)
+		if err != nil {
+			return nil, err
+		}
+		connections, err := n.Run(ctx, "ss", "-Htn", "state", "established", "( sport = :179 or dport = :179 )")
+		if err != nil {
+			return nil, err
+		}
+		ends := lines(connections)
+		if stand := len(birdSession.FindAllString(protocols, -1)); stand != len(ends) {
+			return nil, fmt.Errorf("%s has %d sessions that stand and %d connections", n.Name, stand, len(ends))
+		}
+		for _, line := range ends {
+			end := strings.Fields(line) // what is queued to read, and to send, and two addresses
+			sessions = append(sessions, end[2]+" "+end[3])
+		}
+	}
+	slices.Sort(sessions)
+	return sessions, nil
+}
+
+// standAtBothEnds tells whether each node has a session with each other, and both have the same.
+func standAtBothEnds(sessions []string) bool {
+	for _, s := range sessions {
+		here, there, _ := strings.Cut(s, " ")
+		if !slices.Contains(sessions, there+" "+here) {
+			return false
+		}
+	}
+	return len(sessions) == len(nodes())*(len(nodes())-1)
+}
+
+// birdsSay is for reports: what the network's speakers have logged, which is why a session fell.
+func birdsSay(ctx context.Context) func() string {
+	return func() string {
+		said := ""
+		for _, n := range nodes() {
+			name, err := lookUpPod(ctx, "cni-bgp", n)
+			if err != nil {
+				said += fmt.Sprintf("%s: %v\n", n.Name, err)
+				continue
+			}
+			out, err := cluster.Kubectl(ctx, "-n", "kube-system", "logs", name)
+			said += fmt.Sprintf("%s:\n%s\n", n.Name, out)
+			if err != nil {
+				said += err.Error() + "\n"
+			}
+		}
+		return said
 	}
 }
 
-// ofNetwork is what the network has on each node: its routes to the pods of others, and its sessions.
-func ofNetwork(ctx context.Context) (routes, sessions map[string]string) {
+// routesOfNetwork are the network's routes to the pods of other nodes, of each node.
+func routesOfNetwork(ctx context.Context) map[string]string {
 	GinkgoHelper()
-	routes, sessions = map[string]string{}, map[string]string{}
+	routes := map[string]string{}
 	for _, n := range nodes() {
 		out, err := n.Run(ctx, "ip", "route", "show", "proto", "bird")
 		Expect(err).NotTo(HaveOccurred())
-		standing, err := birdSessions(n)(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		routes[n.Name], sessions[n.Name] = out, standing
+		routes[n.Name] = out
 	}
-	return routes, sessions
+	return routes
 }
 
 // lines are the lines of a command's output that are not empty.

@@ -34,6 +34,7 @@ template bgp node {
   connect delay time 1;
   error wait time 1, 2;
   graceful restart on;
+  debug { states, events };
   ipv4 {
     import all;
     export where source = RTS_STATIC;
@@ -82,9 +83,16 @@ func (c *Cluster) Route(ctx context.Context, images string) error {
 		var page strings.Builder
 		fmt.Fprintf(&page, routedConfig, m.Address, pods, m.Address)
 		for i, other := range all {
-			if other != m {
-				fmt.Fprintf(&page, "protocol bgp node%d from node { neighbor %s as 64512; }\n", i, other.Address)
+			if other == m {
+				continue
 			}
+			// One of two dials, as with Calico: where both do, BIRD takes the second connection for the other's graceful
+			// restart and lets go of a session that stands already.
+			passive := ""
+			if other.Address.Compare(m.Address) > 0 {
+				passive = "passive on; "
+			}
+			fmt.Fprintf(&page, "protocol bgp node%d from node { neighbor %s as 64512; %s}\n", i, other.Address, passive)
 		}
 		if _, err := m.Run(ctx, "mkdir", "-p", "/etc/cni-bgp"); err != nil {
 			return err
