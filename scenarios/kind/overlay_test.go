@@ -35,25 +35,28 @@ func overlay() {
 		}
 	})
 
-	Context("with usepodnetwork", func() {
-		It("has the pods as endpoints", func(ctx SpecContext) {
-			for _, s := range services {
-				wait(ctx, "annotate", "svc", s.name, "loxilb.io/usepodnetwork=yes")
-				for _, m := range cluster.Masters {
-					soon(ctx, endpoints(m, s.name)).Should(ConsistOf(podAddresses(ctx, s.pod)), fmt.Sprintf("%s on %s", s.name, m.Name))
-				}
-			}
-		})
+	Context("with usepodnetwork", byPodAddress)
+}
 
-		answers()
-
-		It("goes back to node ports", func(ctx SpecContext) {
-			for _, s := range services {
-				wait(ctx, "annotate", "svc", s.name, "loxilb.io/usepodnetwork-")
-				for _, m := range cluster.Masters {
-					soon(ctx, endpoints(m, s.name)).Should(And(HaveLen(1), Not(ContainElement(BeElementOf(podAddresses(ctx, s.pod))))))
-				}
+// byPodAddress has the article's services answered by pods that the load balancer nodes send to by their addresses.
+func byPodAddress() {
+	It("has the pods as endpoints", func(ctx SpecContext) {
+		for _, s := range services {
+			wait(ctx, "annotate", "svc", s.name, "loxilb.io/usepodnetwork=yes")
+			for _, m := range cluster.Masters {
+				soon(ctx, endpoints(m, s.name)).Should(ConsistOf(podAddresses(ctx, s.pod)), fmt.Sprintf("%s on %s", s.name, m.Name))
 			}
-		})
+		}
+	})
+
+	answers()
+
+	It("goes back to node ports", func(ctx SpecContext) {
+		for _, s := range services {
+			wait(ctx, "annotate", "svc", s.name, "loxilb.io/usepodnetwork-")
+			for _, m := range cluster.Masters {
+				soon(ctx, endpoints(m, s.name)).Should(And(HaveLen(1), Not(ContainElement(BeElementOf(podAddresses(ctx, s.pod))))))
+			}
+		}
 	})
 }

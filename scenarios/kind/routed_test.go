@@ -61,10 +61,14 @@ func routed() {
 
 	answers()
 
+	// Node ports are those of the node that has the pod: this alone crosses the routes of the network.
+	Context("with usepodnetwork", byPodAddress)
+
 	It("takes nothing of the network's, and tells it nothing", func(ctx SpecContext) {
 		for _, n := range nodes() {
 			Expect(on(n, "ip", "route", "show", "table", "all", "proto", "bgp")(ctx)).NotTo(ContainSubstring("10.244."), n.Name)
-			Expect(bird(n, "show", "route")(ctx)).NotTo(ContainSubstring("123.123.123."), n.Name)
+			Expect(bird(n, "show", "route", "where", "source", "=", "RTS_BGP")(ctx)).To(
+				And(ContainSubstring("10.244."), Not(ContainSubstring("123.123.123."))), n.Name)
 		}
 		Expect(on(cluster.Client, "ip", "route")(ctx)).NotTo(ContainSubstring("10.244."))
 		for _, m := range cluster.Masters {
@@ -73,10 +77,21 @@ func routed() {
 		}
 	})
 
+	It("keeps its routes where the network learns them from the kernel", func(ctx SpecContext) {
+		for _, n := range nodes() {
+			soon(ctx, bird(n, "show", "route", "123.123.123.1/32")).Should(MatchRegexp(`123\.123\.123\.1/32 .*\[kernel1 `), n.Name)
+		}
+		route := routes(ctx)
+		Consistently(ctx, routes).WithTimeout(quiet).WithPolling(time.Second).Should(Equal(route))
+	})
+
 	It("leaves the network's routes and sessions as they were when it is taken off", func(ctx SpecContext) {
 		wait(ctx, "delete", "svc", "nginx-lb1", "udp-lb1", "sctp-lb1", "--timeout=1m")
 		removeArticle(ctx)
 		clean(ctx)
+		for _, n := range nodes() {
+			soon(ctx, bird(n, "show", "route")).ShouldNot(ContainSubstring("123.123.123."), n.Name)
+		}
 		Expect(routesOfNetwork(ctx)).To(Equal(podRoutes), birdsSay(ctx))
 		Expect(sessionsOfNetwork(ctx)).To(Equal(sessions), birdsSay(ctx))
 	}, NodeTimeout(6*time.Minute))

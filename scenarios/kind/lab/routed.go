@@ -9,27 +9,40 @@ import (
 	"time"
 )
 
-// routedConfig is what a network like Calico's without an overlay has BIRD do on a node: say to the other nodes where its
-// pods are, and send what goes to theirs to them. The AS is Calico's unless told otherwise, and the article's.
+// routedConfig is what Calico has BIRD do on a node where it has no overlay, in BIRD 2's words: say to the other nodes where
+// its pods are, send what goes to theirs to them, and learn what routes others have made, but tell of those to pods alone.
+// The AS is Calico's unless told otherwise, and the article's. Pods' links, cali* with Calico, are flannel's still.
 const routedConfig = `log stderr all;
-router id %s;
-protocol device { scan time 5; }
+router id %[1]s;
+define OWN = %[2]s;
+filter to_nodes {
+  if net = OWN then accept;
+  if net ~ OWN then reject;
+  if net ~ 10.244.0.0/16 then accept;
+  reject;
+}
+protocol kernel {
+  learn;
+  persist;
+  scan time 2;
+  graceful restart;
+  merge paths on;
+  ipv4 {
+    import all;
+    export where source != RTS_DEVICE;
+  };
+}
+protocol device { scan time 2; }
 protocol direct {
   ipv4;
-  interface "eth0";
+  interface -"cni0", -"veth*", "*";
 }
 protocol static pods {
   ipv4;
-  route %s blackhole;
-}
-protocol kernel {
-  ipv4 {
-    import none;
-    export where source = RTS_BGP;
-  };
+  route OWN blackhole;
 }
 template bgp node {
-  local %s as 64512;
+  local %[1]s as 64512;
   connect retry time 1;
   connect delay time 1;
   error wait time 1, 2;
@@ -37,7 +50,7 @@ template bgp node {
   debug { states, events };
   ipv4 {
     import all;
-    export where source = RTS_STATIC;
+    export filter to_nodes;
     next hop self;
   };
 }
@@ -81,7 +94,7 @@ func (c *Cluster) Route(ctx context.Context, images string) error {
 			return err
 		}
 		var page strings.Builder
-		fmt.Fprintf(&page, routedConfig, m.Address, pods, m.Address)
+		fmt.Fprintf(&page, routedConfig, m.Address, pods)
 		for i, other := range all {
 			if other == m {
 				continue
