@@ -236,6 +236,9 @@ const (
 	// ConditionIPv6Served is of Services with an IPv6 address: it is published and
 	// served.
 	ConditionIPv6Served = "IPv6Served"
+	// ConditionReserved is of Services with addresses that their status does not
+	// publish: its message has those, the ports that they are held for, and nothing else.
+	ConditionReserved = "Reserved"
 	// ConditionReachable: backends can be sent to.
 	ConditionReachable = "Reachable"
 	// ConditionHealthy is of services with Monitor: backends answer their probes.

@@ -52,7 +52,7 @@ func (p *program) fromCluster(ctx context.Context, cluster *k8s.Cluster) error {
 			return err
 		}
 		source := cluster.NewSource(k8s.SourceOptions{Expect: mem.Counts(), LBs: mem.Memory().LBs, Absence: bgp.RestartTime})
-		mem.Count(source.Counts)
+		mem.Follow(source)
 		pusher := p.pusher(mem.Epoch())
 		writer := cluster.NewWriter(k8s.WriterOptions{Mark: pusher.Mark, Behind: pusher.Behind})
 		events := cluster.NewEvents(ctx)

@@ -21,7 +21,10 @@ func assign(services []*service, incomplete bool, cfg controller.Config, last co
 	present := map[string]bool{}
 	for _, s := range services {
 		present[s.key] = true
-		hold := last.Addresses[s.key]
+		hold, known := last.Addresses[s.key]
+		if !known {
+			hold = s.reserved
+		}
 		if s.refusal != nil {
 			requests = appendKeep(requests, s.key, heldOf(s, hold))
 			continue

@@ -48,8 +48,8 @@ func conditionEvents(before, after v1.ControllerService) []v1.Event {
 		if !c.Status {
 			kind = v1.EventWarning
 		}
-		// NotAccepted says again what the Accepted condition says.
-		if c.Reason == ReasonNotAccepted {
+		// These say again what other conditions do.
+		if c.Reason == ReasonNotAccepted || c.Reason == ReasonReserved {
 			continue
 		}
 		events = append(events, v1.Event{Object: serviceName(after), Type: kind, Reason: c.Reason, Message: c.Message})

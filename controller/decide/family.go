@@ -15,21 +15,6 @@ import (
 // (docs/adr/0016-unserved-addresses-unpublished.md).
 func published(a netip.Addr) bool { return a.Is4() }
 
-// Unsaid is what of a hold no status says, so that nothing but a memory tells
-// it: all that a service holds which is not served, else what is not published.
-func Unsaid(h ipam.Hold) (ipam.Hold, bool) {
-	if !h.Kept {
-		var rest ipam.Hold
-		for _, a := range h.List() {
-			if !published(a) {
-				rest.Set(a)
-			}
-		}
-		h = rest
-	}
-	return h, len(h.List()) > 0
-}
-
 // readFamilies reads of which families the service wants an address, in their
 // order, and whether it wants both or none. An apiserver has filled in
 // ipFamilies, by what the cluster has, with clusterIPs; what a manifest leaves

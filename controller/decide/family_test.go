@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	six     = "Accepted=true/Valid Allocated=true/Assigned IPv6Served=false/IPv6NotServed"
+	six     = "Accepted=true/Valid Allocated=true/Assigned IPv6Served=false/IPv6NotServed Reserved=true/Reserved"
 	both    = six + " Reachable=true/EndpointsReady"
 	fourYet = "Accepted=true/Valid Allocated=true/AssignedPartly Reachable=true/EndpointsReady"
 )
@@ -92,7 +92,7 @@ func TestFamilies(t *testing.T) {
 		{"both preferred, and no IPv6 address left: one", edits(families("PreferDualStack", dual...), note("loxilb.io/poolSelect", "full6")), ipam.Hold{}, fourYet, "10.6.0.1/",
 			[]string{"10.6.0.1 from pool full6; no IPv6 address: pool exhausted"}},
 		{"both preferred, and no IPv4 address left: one", edits(families("PreferDualStack", dual...), note("loxilb.io/poolSelect", "full4")), ipam.Hold{},
-			"Accepted=true/Valid Allocated=false/PoolExhausted IPv6Served=false/IPv6NotServed", "/2001:db8:4::1",
+			"Accepted=true/Valid Allocated=false/PoolExhausted IPv6Served=false/IPv6NotServed Reserved=true/Reserved", "/2001:db8:4::1",
 			[]string{"2001:db8:4::1 from pool full4; no IPv4 address: pool exhausted", "no client reaches it before it has its IPv4 address; see the condition Allocated"}},
 		{"both preferred, of a pool of IPv4", edits(families("PreferDualStack", dual...), note("loxilb.io/poolSelect", "four")), ipam.Hold{}, fourYet, "10.7.0.1/",
 			[]string{"no IPv6 address: no address of this family: pool four has 10.7.0.1-10.7.0.254, and no IPv6 address; add some with --cidrPools"}},
@@ -106,7 +106,12 @@ func TestFamilies(t *testing.T) {
 		{"both, from a status", edits(families("RequireDualStack", dual...), ingress("10.0.0.66", ""), ingressToo("2001:db8::66")), ipam.Hold{}, both, "10.0.0.66/2001:db8::66", nil},
 		{"the first of several in a status", edits(ingress("10.0.0.66", ""), ingressToo("10.0.0.67")), ipam.Hold{}, good, "10.0.0.66/", nil},
 		{"refused, with both", edits(families("RequireDualStack", dual...), note("loxilb.io/lbmode", "nonsense")), has("10.0.0.66", "2001:db8::66"),
-			"Accepted=false/UnknownMode " + refused, "/", []string{"10.0.0.66 and 2001:db8::66 are kept until the service is accepted"}},
+			"Accepted=false/UnknownMode " + refused + " Reserved=true/Reserved", "/",
+			[]string{"10.0.0.66 and 2001:db8::66 are kept until the service is accepted", "10.0.0.66, 2001:db8::66 for 80/tcp"}},
+		{"refused, with both, from a status", edits(families("RequireDualStack", dual...), note("loxilb.io/lbmode", "nonsense"), told("Reserved", "10.0.0.66, 2001:db8::66 for 79/tcp")), ipam.Hold{},
+			"Accepted=false/UnknownMode " + refused + " Reserved=true/Reserved", "/", []string{"10.0.0.66, 2001:db8::66 for 79/tcp"}},
+		{"both, from a status that publishes one", edits(families("RequireDualStack", dual...), ingress("10.0.0.66", ""), told("Reserved", "2001:db8::66 for 80/tcp")), ipam.Hold{}, both, "10.0.0.66/2001:db8::66", nil},
+		{"both, from a status that is behind", edits(families("RequireDualStack", dual...), ingress("10.0.0.67", ""), told("Reserved", "2001:db8::67 for 80/tcp")), has("10.0.0.66", "2001:db8::66"), both, "10.0.0.66/2001:db8::66", nil},
 
 		// Clients.
 		{"IPv6 alone, from IPv6 alone", edits(families("", "IPv6"), from("2001:db8:c::/48", "192.0.2.0/24")), ipam.Hold{}, six, "/2001:db8::1", nil},
@@ -231,30 +236,6 @@ func printHolds(m controller.Memory) string {
 	}
 	slices.Sort(texts)
 	return strings.Join(texts, "; ")
-}
-
-// TestUnsaid holds what a cluster's memory has to keep beside the status.
-func TestUnsaid(t *testing.T) {
-	for _, row := range []struct {
-		says string
-		kept bool
-		has  []string
-		want string
-	}{
-		{"an address that is published", false, []string{"10.0.0.1"}, ""},
-		{"one that is not", false, []string{"2001:db8::1"}, "2001:db8::1"},
-		{"one of each", false, []string{"10.0.0.1", "2001:db8::1"}, "2001:db8::1"},
-		{"those of a service that is not served", true, []string{"10.0.0.1", "2001:db8::1"}, "10.0.0.1,2001:db8::1"},
-	} {
-		h := ipam.Hold{Kept: row.kept}
-		for _, a := range row.has {
-			h.Set(netip.MustParseAddr(a))
-		}
-		got, ok := Unsaid(h)
-		if text := printAddresses(got.List()); text != row.want || ok != (row.want != "") {
-			t.Errorf("%s: got %q, %t, want %q", row.says, text, ok, row.want)
-		}
-	}
 }
 
 // TestIPv6IsToldOnce holds that a service whose IPv6 address is not served gets

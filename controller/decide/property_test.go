@@ -10,13 +10,12 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
-	"github.com/weir-lb/weir/controller/ipam"
 )
 
 // TestOrderDoesNotMatter holds for random clusters, good and bad services
 // among them: the order of the objects changes nothing, deciding again with
-// the memory of the decision changes nothing, nor does deciding with what a
-// cluster keeps of it, every node accepts its state, and no frontend is given twice.
+// the memory of the decision changes nothing, nor does deciding with what the
+// Services' status keeps of it, every node accepts its state, and no frontend is given twice.
 func TestOrderDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		snap := drawSnapshot(rt)
@@ -35,7 +34,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		if a, b := jsonOf(rt, first), jsonOf(rt, Decide(shuffled, cfg, first.Memory)); a != b {
 			rt.Fatalf("the decision does not rest:\n%s\n%s", a, b)
 		}
-		if a, b := printHolds(first.Memory), printHolds(Decide(restarted(shuffled, first), cfg, unsaidOf(first.Memory)).Memory); a != b {
+		if a, b := printHolds(first.Memory), printHolds(Decide(restarted(shuffled, first), cfg, controller.Memory{LBs: first.Memory.LBs}).Memory); a != b {
 			rt.Fatalf("a restart moves addresses:\n%s\n%s", a, b)
 		}
 		for _, n := range first.Nodes {
@@ -46,29 +45,21 @@ func TestOrderDoesNotMatter(t *testing.T) {
 
 // restarted is a snapshot whose Services have the status that a decision gives them.
 func restarted(snap controller.Snapshot, d Decision) controller.Snapshot {
+	decided := map[string]v1.ControllerService{}
+	for _, s := range d.Services {
+		decided[s.Name] = s
+	}
 	out := snap
 	out.Services = nil
 	for _, o := range snap.Services {
 		o = o.DeepCopy()
-		for _, s := range d.Services {
-			if s.Name == o.Name {
-				for _, a := range s.ExternalIPs {
-					ingressToo(a.String())(o)
-				}
-			}
+		for _, a := range decided[o.Name].ExternalIPs {
+			ingressToo(a.String())(o)
+		}
+		for _, c := range decided[o.Name].Conditions {
+			told(c.Type, c.Message)(o)
 		}
 		out.Services = append(out.Services, o)
-	}
-	return out
-}
-
-// unsaidOf is what a cluster keeps of a memory beside those.
-func unsaidOf(m controller.Memory) controller.Memory {
-	out := controller.Memory{Addresses: map[string]ipam.Hold{}, LBs: m.LBs}
-	for key, h := range m.Addresses {
-		if rest, ok := Unsaid(h); ok {
-			out.Addresses[key] = rest
-		}
 	}
 	return out
 }

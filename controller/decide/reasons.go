@@ -34,6 +34,9 @@ const (
 	// IPv6Served.
 	ReasonIPv6NotServed = "IPv6NotServed" // The IPv6 address is reserved and not published, for nodes forward IPv4 alone; have an IPv4 address too (PreferDualStack).
 
+	// Reserved.
+	ReasonReserved = "Reserved" // Holds: no other service gets the addresses in the message, which are not published; the conditions Accepted and IPv6Served say why.
+
 	// Reachable.
 	ReasonEndpointsReady   = "EndpointsReady"   // Holds: every port has a backend.
 	ReasonNoReadyEndpoints = "NoReadyEndpoints" // A port has no ready endpoint, and its clients are refused; look at the pods and the selector.

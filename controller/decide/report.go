@@ -20,7 +20,7 @@ func report(services []*service, held map[string]ipam.Hold, ranks rankTable, lbs
 	}
 	out := make([]v1.ControllerService, len(services))
 	for i, s := range services {
-		out[i] = reportOne(s, held[s.key].Addresses)
+		out[i] = reportOne(s, held[s.key])
 		if s.served() {
 			out[i].Active = names[ranks.active(s.vip())]
 		}
@@ -31,12 +31,12 @@ func report(services []*service, held map[string]ipam.Hold, ranks rankTable, lbs
 	return out
 }
 
-func reportOne(s *service, held ipam.Addresses) v1.ControllerService {
+func reportOne(s *service, held ipam.Hold) v1.ControllerService {
 	out := v1.ControllerService{
 		Namespace: s.obj.Namespace, Name: s.obj.Name, Type: string(s.obj.Spec.Type),
 		Class: *s.obj.Spec.LoadBalancerClass, ClusterIP: s.obj.Spec.ClusterIP,
 		Ports: portTexts(s), Mode: s.mode,
-		Conditions: []v1.Condition{accepted(s), allocated(s, held)},
+		Conditions: []v1.Condition{accepted(s), allocated(s, held.Addresses)},
 	}
 	if s.refusal == nil {
 		out.Pool = strings.Join(poolsOf(s.given), ",")
@@ -51,6 +51,9 @@ func reportOne(s *service, held ipam.Addresses) v1.ControllerService {
 	}
 	if len(out.ReservedIPs) > 0 {
 		out.Conditions = append(out.Conditions, unserved(s, out.ReservedIPs[0]))
+	}
+	if unsaid := unpublished(held); len(unsaid) > 0 {
+		out.Conditions = append(out.Conditions, reserved(unsaid, held.Ports))
 	}
 	if s.served() {
 		out.Backends = countBackends(s.frontends)

@@ -33,7 +33,10 @@ type service struct {
 	// that one alone will not do.
 	wants    []ipam.Want
 	together bool
-	status   ipam.Addresses // of the object's status
+	// status are the addresses that the object's status publishes, reserved what
+	// it holds besides.
+	status   ipam.Addresses
+	reserved ipam.Hold
 	// refusal says why the service is not served as it is written.
 	refusal *refusal
 
@@ -111,7 +114,7 @@ func Serves(o *corev1.Service) bool {
 }
 
 func readService(o *corev1.Service, cfg controller.Config) *service {
-	s := &service{obj: o, key: o.Namespace + "/" + o.Name, status: statusAddresses(o.Status.LoadBalancer.Ingress)}
+	s := &service{obj: o, key: o.Namespace + "/" + o.Name, status: statusAddresses(o.Status.LoadBalancer.Ingress), reserved: readReserved(o.Status.Conditions)}
 	if s.settings, s.refusal = readAnnotations(o.Annotations, cfg); s.refusal != nil {
 		return s
 	}

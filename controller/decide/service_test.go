@@ -223,7 +223,7 @@ func TestService(t *testing.T) {
 		{"a service that went bad keeps its address for when it is mended, unserved",
 			world{service: lb("a", ports("0:30080/TCP")), slices: onWorker1,
 				last: controller.Memory{Addresses: map[string]ipam.Hold{"default/a": hold("10.0.0.66", 80)}}},
-			"Accepted=false/InvalidPort " + refused, "0 is no port", nil},
+			"Accepted=false/InvalidPort " + refused + " Reserved=true/Reserved", "0 is no port", nil},
 
 		// Clients.
 		{"source ranges, sorted and once each",

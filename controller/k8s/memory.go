@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,30 +15,37 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weir-lb/weir/controller"
-	"github.com/weir-lb/weir/controller/decide"
 	"github.com/weir-lb/weir/controller/ipam"
 )
 
 // memoryKey is where a Memory's ConfigMap has it.
 const memoryKey = "memory.json"
 
-// Memory keeps in a ConfigMap what the next leader needs and no status says:
-// the epoch, the order of the load balancer nodes, addresses kept for services
-// that are not served now, those that are not published, and how many objects
-// there were. All others are in the status of their services, and a ConfigMap
-// holds 1 MiB. It must not be used concurrently, and by the leader only.
+// Memory keeps in a ConfigMap what the next leader needs and no Service says:
+// the epoch, the order of the load balancer nodes, and how many objects there
+// were. Addresses are in the status of their Services, for a ConfigMap holds 1
+// MiB. It must not be used concurrently, and by the leader only.
 type Memory struct {
 	ctx     context.Context
 	cluster *Cluster
 	object  *corev1.ConfigMap
 	content memoryContent // as it was written last
 	memory  controller.Memory
-	counts  func() Counts
+	source  seen
+}
+
+// seen is what a Memory has to know of the cluster; a Source is it.
+type seen interface {
+	Counts() Counts
+	// told lists the addresses that the status of a Service says it holds.
+	told(service string) []netip.Addr
 }
 
 type memoryContent struct {
-	Epoch  uint64               `json:"epoch"`
-	LBs    []netip.Addr         `json:"lbs,omitempty"`
+	Epoch uint64       `json:"epoch"`
+	LBs   []netip.Addr `json:"lbs,omitempty"`
+	// Kept is from versions that had here what no status said. It stays until
+	// the status of each of these Services does.
 	Kept   map[string]ipam.Hold `json:"kept,omitempty"`
 	Counts Counts               `json:"counts,omitempty"`
 }
@@ -45,7 +53,7 @@ type memoryContent struct {
 // OpenMemory reads the ConfigMap, which need not exist, and starts a new epoch.
 // ctx is that of the leadership: it bounds all later writing.
 func (c *Cluster) OpenMemory(ctx context.Context, now time.Time) (*Memory, error) {
-	m := &Memory{ctx: ctx, cluster: c, counts: func() Counts { return nil }}
+	m := &Memory{ctx: ctx, cluster: c}
 	found, err := m.read()
 	if err != nil {
 		return nil, err
@@ -66,27 +74,43 @@ func (m *Memory) Memory() controller.Memory { return m.memory }
 // Counts are those of the last leader: what a Source has to expect.
 func (m *Memory) Counts() Counts { return m.content.Counts }
 
-// Count has every Save ask how many objects there are.
-func (m *Memory) Count(counts func() Counts) { m.counts = counts }
+// Follow has every Save look at what a Source sees. It must be called before Save.
+func (m *Memory) Follow(s *Source) { m.source = s }
 
 // Save replaces the memory. It writes only what changed of what is kept in the
 // cluster, and counts when they have doubled or halved. After an error the
 // ConfigMap has the old one.
 func (m *Memory) Save(next controller.Memory) error {
 	m.memory = next
-	content := memoryContent{Epoch: m.content.Epoch, LBs: next.LBs, Kept: map[string]ipam.Hold{}, Counts: m.content.Counts}
-	for key, hold := range next.Addresses {
-		if unsaid, ok := decide.Unsaid(hold); ok {
-			content.Kept[key] = unsaid
-		}
-	}
-	if now := m.counts(); moved(m.content.Counts, now) {
-		content.Counts = now
-	}
+	content := m.contentOf(next)
 	if sameContent(content, m.content) {
 		return nil
 	}
 	return m.write(content)
+}
+
+func (m *Memory) contentOf(next controller.Memory) memoryContent {
+	content := memoryContent{Epoch: m.content.Epoch, LBs: next.LBs, Kept: m.content.Kept, Counts: m.content.Counts}
+	if m.told(next) {
+		content.Kept = nil
+	}
+	if now := m.source.Counts(); moved(m.content.Counts, now) {
+		content.Counts = now
+	}
+	return content
+}
+
+// told says that no address is known from here alone any more.
+func (m *Memory) told(next controller.Memory) bool {
+	for key, kept := range m.content.Kept {
+		there := m.source.told(key)
+		for _, a := range next.Addresses[key].List() {
+			if slices.Contains(kept.List(), a) && !slices.Contains(there, a) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // moved says that a count has at least doubled or halved, or left zero or come

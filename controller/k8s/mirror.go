@@ -111,6 +111,13 @@ func (m *mirror) due(k kind, now time.Time, patience time.Duration) []string {
 	return keys
 }
 
+// get returns an object by its key, nil where there is none.
+func (m *mirror) get(k kind, key string) metav1.Object {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.kinds[k].objects[key]
+}
+
 func (m *mirror) doubts(k kind) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

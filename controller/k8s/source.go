@@ -15,6 +15,7 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
+	"github.com/weir-lb/weir/controller/decide"
 )
 
 // SourceOptions of a Source. All are optional.
@@ -174,6 +175,16 @@ func (s *Source) update(now time.Time) (u controller.Update, again time.Duration
 		}
 	}
 	return u, s.steady.hold(&u.Snapshot, now)
+}
+
+// told lists the addresses that the status of a Service says it holds, as it was
+// seen last.
+func (s *Source) told(service string) []netip.Addr {
+	o, _ := s.mirror.get(services, service).(*corev1.Service)
+	if o == nil {
+		return nil
+	}
+	return decide.Told(o)
 }
 
 // trim drops what no decision reads: most of an object's memory.

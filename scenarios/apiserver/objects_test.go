@@ -72,12 +72,23 @@ func (w web) noted(note string) web {
 	return w
 }
 
-func (w web) manifest() string {
+func (w web) manifest() string { return w.manifestOf(1) }
+
+// manifestOf has several ports, from the web's on.
+func (w web) manifestOf(ports int) string {
+	var list []string
+	for i := range ports {
+		name := ""
+		if ports > 1 {
+			name = fmt.Sprintf("p%d", i)
+		}
+		list = append(list, fmt.Sprintf("{name: '%s', port: %d, targetPort: 8080, protocol: TCP}", name, w.port+i))
+	}
 	return fmt.Sprintf(`apiVersion: v1
 kind: Service
 metadata: {name: %s, namespace: default, annotations: {%s}}
-spec: {%s, ports: [{port: %d, targetPort: 8080, protocol: TCP}]}`,
-		w.name, strings.Join(w.notes, ", "), strings.Join(w.lines, ", "), w.port)
+spec: {%s, ports: [%s]}`,
+		w.name, strings.Join(w.notes, ", "), strings.Join(w.lines, ", "), strings.Join(list, ", "))
 }
 
 // on is the Service's EndpointSlice: the pods that answer.

@@ -37,6 +37,61 @@ var _ = Describe("The controller", Ordered, func() {
 		l.expectService(ctx, "c", addressOf, Equal("203.0.113.3"))
 	})
 
+	It("keeps more for those that are refused than one object of Kubernetes holds", func(ctx SpecContext) {
+		// 110 of 300 ports were more than the 1 MiB of a ConfigMap once. Of IPv6 alone, so that no node has to have them all.
+		const refused, ports = 110, 300
+		long := func(i int) web {
+			return ours(fmt.Sprintf("long-%d", i), 1000+ports*i).families("SingleStack", "IPv6").noted(tight).with("allocateLoadBalancerNodePorts: false")
+		}
+		all := func(note string) {
+			each(ctx, refused, func(ctx context.Context, i int) error {
+				return l.kube.patch(ctx, servicePath(long(i).name), `{"metadata": {"annotations": {"weir-lb.io/lbmode": `+note+`}}}`)
+			})
+		}
+		expectAll := func(condition, want string) {
+			for i := range refused {
+				l.expectService(ctx, long(i).name, conditionOf(condition), Equal(want))
+			}
+		}
+		rival := long(0)
+		rival.name = "rival"
+		for i := range refused {
+			l.remove(long(i).name)
+		}
+		l.remove("rival")
+		each(ctx, refused, func(ctx context.Context, i int) error { return l.kube.apply(ctx, long(i).manifestOf(ports)) })
+		expectAll("Allocated", "True/Assigned")
+		all(`"fulnat"`)
+		expectAll("Accepted", "False/UnknownMode")
+		s, err := l.controllers["ctl1"].Controller(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(s.Problems).To(BeEmpty())
+		l.restart(ctx, "ctl1", func() { l.apply(ctx, rival.manifest()) })
+		l.expectService(ctx, "rival", messageOf("Allocated"), ContainSubstring("port 1000/tcp free")) // none is: long-0 has it
+		all("null")
+		expectAll("Allocated", "True/Assigned")
+	})
+
+	It("takes over what an earlier version kept in its ConfigMap, and takes it out of there when the Services have it", func(ctx SpecContext) {
+		old := ours("old", 80).families("SingleStack", "IPv6")
+		l.remove("old")
+		kept := func(ctx context.Context) (string, error) {
+			var memory struct{ Data map[string]string }
+			err := l.kube.get(ctx, "/api/v1/namespaces/weir-system/configmaps/kube-weir", &memory)
+			return memory.Data["memory.json"], err
+		}
+		l.restart(ctx, "ctl1", func() {
+			l.apply(ctx, old.manifest())
+			Expect(l.kube.patch(ctx, "/api/v1/namespaces/weir-system/configmaps/kube-weir",
+				`{"data": {"memory.json": "{\"epoch\": 1, \"kept\": {\"default/old\": {\"address6\": \"2001:db8:113::77\"}}}"}}`)).To(Succeed())
+		})
+		l.expectService(ctx, "old", messageOf("Reserved"), Equal("2001:db8:113::77 for 80/tcp"))
+		harness.Soon(ctx, kept).ShouldNot(ContainSubstring("kept"))
+		l.restart(ctx, "ctl1", func() {})
+		l.inSync(ctx, "ctl1")
+		l.expectService(ctx, "old", messageOf("Allocated"), Equal("2001:db8:113::77 from pool defaultPool"))
+	})
+
 	It("cleans up what was deleted, or became another type, while it was down", func(ctx SpecContext) {
 		a, b := ours("a", 80), ours("b", 81)
 		l.remove("a", "b")
