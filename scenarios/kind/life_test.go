@@ -54,7 +54,8 @@ func life() {
 				}
 			})
 
-			It("fails no connection in 10000 while the pods behind it are replaced", func(ctx SpecContext) {
+			replaced := func(ctx SpecContext) {
+				AddReportEntry("active", activeMaster(ctx).Name)
 				before := podsOf(ctx, "what=web")
 				end := beginLoad(ctx, web, 10000)
 				wait(ctx, "rollout", "restart", "deployment/web")
@@ -62,7 +63,13 @@ func life() {
 				soon(ctx, func(ctx context.Context) []string { return podsOf(ctx, "what=web") }).Should(
 					And(HaveLen(3), Not(ContainElement(BeElementOf(before)))))
 				end()
-			}, NodeTimeout(6*time.Minute))
+			}
+			It("fails no connection in 10000 while the pods behind it are replaced", replaced, NodeTimeout(6*time.Minute))
+
+			It("fails none with the other master active either", func(ctx SpecContext) {
+				handOver(ctx)
+				replaced(ctx)
+			}, NodeTimeout(8*time.Minute))
 		})
 	}
 
@@ -129,6 +136,17 @@ func life() {
 			soon(ctx, endpoints(m, "web")).Should(HaveLen(1))
 		}
 	}, NodeTimeout(8*time.Minute))
+}
+
+// handOver has the other master be active for all addresses. The one that was may be it again when the spec ends, and takes
+// nothing back by itself.
+func handOver(ctx SpecContext) {
+	GinkgoHelper()
+	from := activeMaster(ctx)
+	wait(ctx, "cordon", from.Name)
+	DeferCleanup(func(ctx SpecContext) { wait(ctx, "uncordon", from.Name) })
+	soon(ctx, routes).ShouldNot(ContainElement(ContainSubstring(" via " + from.Address.String() + " ")))
+	leadsToOneMaster(ctx)
 }
 
 // wait runs a command of kubectl that must succeed.

@@ -15,7 +15,7 @@ import (
 	"github.com/weir-lb/weir/scenarios/kind/lab"
 )
 
-// suiteTimeout is for the cluster, two minutes without an API server and 10 000 connections four times.
+// suiteTimeout is for the cluster, two minutes without an API server and 10 000 connections seven times.
 const suiteTimeout = 25 * time.Minute
 
 func TestKind(t *testing.T) { harness.RunWithin(t, "weir in a Kubernetes cluster", suiteTimeout) }
