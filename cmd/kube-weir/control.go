@@ -55,8 +55,7 @@ func (p *program) fromCluster(ctx context.Context, cluster *k8s.Cluster) error {
 		mem.Follow(source)
 		pusher := p.pusher(mem.Epoch())
 		writer := cluster.NewWriter(k8s.WriterOptions{Mark: pusher.Mark, Behind: pusher.Behind})
-		events := cluster.NewEvents(ctx)
-		defer events.Close()
+		events := cluster.NewEvents()
 		options := loop.Options{
 			Source: source, Memory: mem, Pusher: pusher,
 			Publish: func(snap controller.Snapshot, services []v1.ControllerService, news []v1.Event) {
@@ -66,6 +65,7 @@ func (p *program) fromCluster(ctx context.Context, cluster *k8s.Cluster) error {
 		}
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error { return writer.Run(ctx) })
+		group.Go(func() error { return events.Run(ctx) })
 		if p.certificates != nil {
 			group.Go(func() error { return p.certificates.Run(ctx, true) })
 		}

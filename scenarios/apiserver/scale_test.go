@@ -24,6 +24,8 @@ const (
 	coldBound   = 30 * time.Second
 	changeBound = 1500 * time.Millisecond
 	memoryBound = 200 << 20
+	// An event comes after what it tells of, at the controller's 200 requests a second.
+	toldBound = time.Minute
 )
 
 const (
@@ -41,6 +43,7 @@ var _ = Describe("A cluster of many services", Ordered, func() {
 			DeferCleanup(l.removeCrowd, size)
 			Expect(l.process("ctl1").Stop(ctx)).To(Succeed())
 			l.applyCrowd(ctx, size)
+			logged := len(l.logOf("ctl1"))
 			began := time.Now()
 			Expect(l.process("ctl1").Start(ctx)).To(Succeed())
 			Eventually(ctx, func(ctx context.Context) error { return l.programmed(ctx, size) }).
@@ -50,6 +53,8 @@ var _ = Describe("A cluster of many services", Ordered, func() {
 			memory := l.peak("ctl1")
 			AddReportEntry("scale", fmt.Sprintf("%d services: cold %s, a change p50 %s p99 %s, %d MB",
 				size, cold.Round(time.Millisecond), took[len(took)/2].Round(time.Millisecond), took[len(took)*99/100].Round(time.Millisecond), memory>>20))
+			l.expectTold(ctx, size)
+			Expect(l.logOf("ctl1")[logged:]).NotTo(ContainSubstring("level=ERROR"))
 			Expect(took[len(took)*99/100]).To(BeNumerically("<", changeBound))
 			Expect(memory).To(BeNumerically("<", memoryBound))
 		}, NodeTimeout(4*time.Minute))
@@ -136,6 +141,36 @@ func (l *lab) flip(ctx context.Context) []time.Duration {
 	}
 	slices.Sort(took)
 	return took
+}
+
+// expectTold expects an event for each service of the crowd, however late.
+func (l *lab) expectTold(ctx context.Context, size int) {
+	GinkgoHelper()
+	Eventually(ctx, func(ctx context.Context) (int, error) {
+		var list struct {
+			Items []struct{ InvolvedObject struct{ Name string } }
+		}
+		err := l.kube.get(ctx, "/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind=Service,reason=Assigned", &list)
+		told := map[string]bool{}
+		for _, e := range list.Items {
+			told[e.InvolvedObject.Name] = true
+		}
+		missing := 0
+		for i := range size {
+			if !told[member(i).name] {
+				missing++
+			}
+		}
+		return missing, err
+	}).WithTimeout(toldBound).WithPolling(500*time.Millisecond).Should(BeZero(), "services without an event")
+}
+
+// logOf is all that a controller has said since the lab is up.
+func (l *lab) logOf(controller string) string {
+	GinkgoHelper()
+	log, err := os.ReadFile(l.process(controller).Log())
+	Expect(err).NotTo(HaveOccurred())
+	return string(log)
 }
 
 var peakOf = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
