@@ -117,7 +117,7 @@ type ControllerPool struct {
 	Ranges []string `json:"ranges"`
 	// Size counts addresses; it stops at the largest int64 for IPv6.
 	Size int64 `json:"size"`
-	// Used counts addresses that at least one service holds.
+	// Used counts addresses that at least one service holds, or that are a node's.
 	Used int `json:"used"`
 }
 

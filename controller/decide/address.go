@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
 	"github.com/weir-lb/weir/controller/ipam"
@@ -15,7 +17,7 @@ import (
 // A service that was refused takes no new address, but keeps the one that it
 // has: its owner will mend it. So does a service that may be missing only
 // because the snapshot is incomplete.
-func assign(services []*service, incomplete bool, cfg controller.Config, last controller.Memory) map[string]ipam.Hold {
+func assign(services []*service, incomplete bool, nodes map[netip.Addr]string, cfg controller.Config, last controller.Memory) map[string]ipam.Hold {
 	var requests []ipam.Request
 	asking := map[string]*service{}
 	present := map[string]bool{}
@@ -42,7 +44,7 @@ func assign(services []*service, incomplete bool, cfg controller.Config, last co
 		}
 	}
 	held := make(map[string]ipam.Hold)
-	for i, a := range ipam.Assign(cfg.Pools, requests, ipam.Options{Exclusive: cfg.UniqueIP}) {
+	for i, a := range ipam.Assign(cfg.Pools, requests, ipam.Options{Exclusive: cfg.UniqueIP, Nodes: nodes}) {
 		s := asking[a.Owner]
 		if s != nil {
 			s.given = a.Given
@@ -56,6 +58,23 @@ func assign(services []*service, incomplete bool, cfg controller.Config, last co
 		}
 	}
 	return held
+}
+
+// nodeAddresses are all by which the nodes are reached, with the nodes' names.
+func nodeAddresses(nodes []*corev1.Node) map[netip.Addr]string {
+	out := map[netip.Addr]string{}
+	for _, n := range nodes {
+		for _, a := range n.Status.Addresses {
+			ip, err := netip.ParseAddr(a.Address)
+			if err != nil || (a.Type != corev1.NodeInternalIP && a.Type != corev1.NodeExternalIP) {
+				continue
+			}
+			if other := out[ip.Unmap()]; other == "" || n.Name < other { // so that the same one is always named
+				out[ip.Unmap()] = n.Name
+			}
+		}
+	}
+	return out
 }
 
 // markKept marks what refused services hold, also those that were refused for
@@ -101,10 +120,13 @@ func appendKeep(requests []ipam.Request, owner string, hold ipam.Hold) []ipam.Re
 	return append(requests, r)
 }
 
-// usage reports the pools with the number of addresses that are held, one of
-// both families once for each.
-func usage(pools []ipam.Pool, held map[string]ipam.Hold) []v1.ControllerPool {
+// usage reports the pools with the number of addresses that are held, or are
+// nodes', one of both families once for each.
+func usage(pools []ipam.Pool, held map[string]ipam.Hold, nodes map[netip.Addr]string) []v1.ControllerPool {
 	used := make(map[netip.Addr]bool)
+	for a := range nodes {
+		used[a] = true
+	}
 	for _, h := range held {
 		for _, a := range h.List() {
 			used[a] = true

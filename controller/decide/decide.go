@@ -36,7 +36,8 @@ type Node struct {
 // state, and keeps the others from nothing.
 func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Memory) Decision {
 	services := readServices(snap.Services, cfg)
-	held := assign(services, snap.Incomplete, cfg, last)
+	ofNodes := nodeAddresses(snap.Nodes)
+	held := assign(services, snap.Incomplete, ofNodes, cfg, last)
 	lbs, peers := instances(snap.Slices)
 	standBack(lbs, snap.Nodes)
 	resolve(services, newCluster(snap, lbs))
@@ -59,7 +60,7 @@ func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Mem
 		d.Nodes = append(d.Nodes, Node{Instance: n, State: v1.NodeState{BGP: mesh(n, lbs, peers, cfg)}})
 	}
 	d.Services = report(services, held, ranks, lbs)
-	d.Pools = usage(cfg.Pools, held)
+	d.Pools = usage(cfg.Pools, held, ofNodes)
 	d.Memory = controller.Memory{Addresses: held, LBs: order}
 	return d
 }

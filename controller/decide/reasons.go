@@ -27,6 +27,7 @@ const (
 	ReasonPoolExhausted       = "PoolExhausted"       // The pool has no free address; make it larger (--cidrPools), or remove services.
 	ReasonAddressInUse        = "AddressInUse"        // The wanted address and port belong to another service; choose another, or remove that service.
 	ReasonAddressOutsidePools = "AddressOutsidePools" // The wanted address is in no pool that may give it; choose one inside, or add it to --cidrPools.
+	ReasonAddressOfNode       = "AddressOfNode"       // The wanted address is one of a Node, which nobody could reach any more; choose another, and leave those of Nodes out of --cidrPools.
 	ReasonNoSuchPool          = "NoSuchPool"          // The annotation poolSelect names a pool that --cidrPools lacks; correct one of them.
 	ReasonNoAddressOfFamily   = "NoAddressOfFamily"   // The pool has no address of the family that the service wants; add some to it (--cidrPools), or name another pool.
 	ReasonNotAccepted         = "NotAccepted"         // There is no address before the service is accepted; see the condition Accepted.
@@ -67,6 +68,7 @@ func allocationReason(given []ipam.Given) string {
 		{ipam.ErrExhausted, ReasonPoolExhausted},
 		{ipam.ErrInUse, ReasonAddressInUse},
 		{ipam.ErrOutside, ReasonAddressOutsidePools},
+		{ipam.ErrNode, ReasonAddressOfNode},
 		{ipam.ErrFamily, ReasonNoAddressOfFamily},
 	} {
 		if errors.Is(err, r.sentinel) {

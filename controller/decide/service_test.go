@@ -35,6 +35,10 @@ func TestService(t *testing.T) {
 		last    controller.Memory
 	}
 	onWorker1 := []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.2.5@worker1")}
+	nodesInPool := []*corev1.Node{node("worker3", "10.0.0.1"), node("edge", "192.168.80.104", func(n *corev1.Node) {
+		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: "10.0.0.2"},
+			corev1.NodeAddress{Type: corev1.NodeHostName, Address: "10.0.0.3"})
+	})}
 	for _, row := range []struct {
 		says       string
 		in         world
@@ -204,6 +208,13 @@ func TestService(t *testing.T) {
 			"Accepted=false/InvalidAddress " + refused, `loxilb.io/staticIP: "10.0.0.300" is no IPv4 address`, nil},
 		{"an address that another service has", world{service: lb("a", ports("9000:30080/TCP"), note("loxilb.io/staticIP", "10.0.0.200")), slices: onWorker1},
 			"Accepted=true/Valid Allocated=false/AddressInUse", "port 9000/tcp of 10.0.0.200 belongs to default/neighbour; use another port or address", nil},
+		{"addresses of nodes in a pool are passed over", world{service: lb("a", ports("80:30080/TCP")), slices: onWorker1, nodes: nodesInPool},
+			good, "", []string{"10.0.0.3:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"a node's address", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/staticIP", "10.0.0.2")), slices: onWorker1, nodes: nodesInPool},
+			"Accepted=true/Valid Allocated=false/AddressOfNode", "10.0.0.2 belongs to node edge; ask for another one", nil},
+		{"an address that came to be a node's is given back for another", world{service: lb("a", ports("80:30080/TCP")), slices: onWorker1, nodes: nodesInPool,
+			last: controller.Memory{Addresses: map[string]ipam.Hold{"default/a": hold("10.0.0.1", 80)}}},
+			good, "", []string{"10.0.0.3:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
 		{"an address outside of every pool", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/staticIP", "192.0.2.1")), slices: onWorker1},
 			"Accepted=true/Valid Allocated=false/AddressOutsidePools", "192.0.2.1 is in no pool; use one of defaultPool", nil},
 		{"poolSelect", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/poolSelect", "second")), slices: onWorker1},

@@ -114,6 +114,10 @@ type Options struct {
 	// Exclusive gives every service addresses of its own (--setUniqueIP).
 	// By default services whose ports differ share the lowest address.
 	Exclusive bool
+	// Nodes are the machines' own addresses, with the machines' names. No
+	// service gets one, nor keeps it: traffic to the machine would be its
+	// clients'.
+	Nodes map[netip.Addr]string
 }
 
 // Assign answers every request, in the order of the requests. What a service
@@ -124,7 +128,7 @@ type Options struct {
 // The cost is linear in requests and in the addresses looked at; one that has
 // a port taken is looked at once for that port, not once a request.
 func Assign(pools []Pool, requests []Request, opts Options) []Assignment {
-	t := table{pools: pools, exclusive: opts.Exclusive, owners: map[netip.Addr]map[Port]string{}, next: map[place]position{}}
+	t := table{pools: pools, exclusive: opts.Exclusive, nodes: opts.Nodes, owners: map[netip.Addr]map[Port]string{}, next: map[place]position{}}
 	out := make([]Assignment, len(requests))
 	for i, r := range requests {
 		out[i] = Assignment{Owner: r.Owner, Given: make([]Given, len(r.Wants))}

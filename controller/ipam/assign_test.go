@@ -179,6 +179,44 @@ func TestAssign(t *testing.T) {
 	}
 }
 
+// TestNodesKeepTheirAddresses has pools that reach into the nodes' network.
+func TestNodesKeepTheirAddresses(t *testing.T) {
+	nodes := map[netip.Addr]string{}
+	for a, name := range map[string]string{"10.0.0.1": "n1", "10.0.0.3": "n3", "10.0.0.4": "n4", "2001:db8::1": "n1"} {
+		nodes[netip.MustParseAddr(a)] = name
+	}
+	for _, row := range []struct {
+		says      string
+		exclusive bool
+		requests  []Request
+		want      string // addresses, or an error's words
+	}{
+		{"they are passed over", false, []Request{ask("a", "80/tcp"), ask("b", "80/tcp"), ask("c", "81/tcp"), ask("d", "80/tcp")}, "10.0.0.2 10.0.0.5 10.0.0.2 10.0.0.6"},
+		{"of each family", false, []Request{ask("a", "80/tcp").dual()}, "10.0.0.2,2001:db8::2"},
+		{"also where addresses are not shared", true, []Request{ask("a", "80/tcp"), ask("b", "81/tcp")}, "10.0.0.2 10.0.0.5"},
+		{"who asks for one is told whose it is", false, []Request{ask("a", "80/tcp").at("10.0.0.3")}, "address of a node: 10.0.0.3 belongs to node n3; ask for another one"},
+		{"and whose it is, though others ask for it too", true, []Request{ask("a", "80/tcp").at("10.0.0.3"), ask("b", "80/tcp").at("10.0.0.3")},
+			"address of a node: 10.0.0.3 belongs to node n3; ask for another one address of a node: 10.0.0.3 belongs to node n3; ask for another one"},
+		{"who has one, since the node came later, gets another", false, []Request{ask("a", "80/tcp").held("10.0.0.4", "80/tcp"), ask("b", "80/tcp").status("10.0.0.3")}, "10.0.0.2 10.0.0.5"},
+	} {
+		var got []string
+		for _, a := range Assign(mustPools(t, "10.0.0.0/24,2001:db8::/64"), row.requests, Options{Exclusive: row.exclusive, Nodes: nodes}) {
+			addresses, err := a.read()
+			if err != nil {
+				addresses = err.Error()
+			}
+			got = append(got, addresses)
+		}
+		if text := strings.Join(got, " "); text != row.want {
+			t.Errorf("%s: got %s, want %s", row.says, text, row.want)
+		}
+	}
+	_, err := Assign(mustPools(t, "10.0.0.3-10.0.0.4"), []Request{ask("a", "80/tcp")}, Options{Nodes: nodes})[0].read()
+	if !errors.Is(err, ErrExhausted) {
+		t.Errorf("of a pool that has nothing else: %v", err)
+	}
+}
+
 // LoxiLB hands out 10.0.0.1 again at the 256th address of a /22.
 func TestLargePoolHasNoDuplicates(t *testing.T) {
 	pools := mustPools(t, "10.0.0.0/22")

@@ -25,6 +25,8 @@ var (
 	ErrExhausted = errors.New("pool exhausted")
 	// ErrInUse: another service has a port of the requested address.
 	ErrInUse = errors.New("address in use")
+	// ErrNode: the requested address is one of a node.
+	ErrNode = errors.New("address of a node")
 	// ErrOutside: the requested address is in no pool, or not in the selected one.
 	ErrOutside = errors.New("address outside the pools")
 	// ErrNoSuchPool: the selected pool does not exist.

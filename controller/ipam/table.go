@@ -12,6 +12,7 @@ import (
 type table struct {
 	pools     []Pool
 	exclusive bool
+	nodes     map[netip.Addr]string
 	owners    map[netip.Addr]map[Port]string
 	// next is where to look for a port first: it is taken at every address of
 	// the pool before that position. Nothing is given back during an Assign,
@@ -82,6 +83,9 @@ func (t *table) poolFor(r Request, w Want, a netip.Addr) (Pool, error) {
 
 // conflict says who is in the way of ports at a, nil for nobody.
 func (t *table) conflict(a netip.Addr, ports []Port) error {
+	if node, taken := t.nodes[a]; taken {
+		return fmt.Errorf("%w: %s belongs to node %s; ask for another one", ErrNode, a, node)
+	}
 	if t.exclusive {
 		// By order, so that the same port is always named.
 		for _, p := range slices.SortedFunc(maps.Keys(t.owners[a]), Port.compare) {
@@ -177,10 +181,14 @@ func (t *table) settle(pool int, ipv6 bool, pos position) position {
 }
 
 // blocked returns the port that is taken at a; the zero Port for a whole
-// address that is.
+// address that is, where addresses are not shared.
 func (t *table) blocked(a netip.Addr, ports []Port) (Port, bool) {
+	_, node := t.nodes[a]
 	if t.exclusive {
-		return Port{}, len(t.owners[a]) > 0
+		return Port{}, node || len(t.owners[a]) > 0
+	}
+	if node {
+		return ports[0], true // as every other port is
 	}
 	for _, p := range ports {
 		if _, taken := t.owners[a][p]; taken {

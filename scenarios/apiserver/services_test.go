@@ -183,6 +183,7 @@ var _ = Describe("A Service", Ordered, func() {
 		Entry("an address in use", ours("bad3", 8000).with("loadBalancerIP: 203.0.113.1"), "Allocated", "AddressInUse"),
 		Entry("an IPv6 address for a Service of IPv4", ours("bad6", 81).with("loadBalancerIP: '2001:db8:113::7'"), "Accepted", "InvalidAddress"),
 		Entry("an address outside every pool", ours("bad4", 81).with("loadBalancerIP: 192.0.2.77"), "Allocated", "AddressOutsidePools"),
+		Entry("an address of a node", ours("bad7", 81).with("loadBalancerIP: 198.51.100.42"), "Allocated", "AddressOfNode"),
 		Entry("an unknown value of an annotation", ours("bad5", 81).noted("loxilb.io/lbmode: fulnat"), "Accepted", "UnknownMode"),
 	)
 
