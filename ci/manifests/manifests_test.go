@@ -34,7 +34,7 @@ func TestChartIsTheBase(t *testing.T) {
 func TestChartValues(t *testing.T) {
 	got := templated(t, chart, map[string]any{
 		"image":         map[string]any{"registry": "registry.example/weir", "tag": "v1", "pullPolicy": "Never"},
-		"pools":         []any{"defaultPool=192.0.2.0/28", "other=192.0.2.64-192.0.2.70"},
+		"pools":         []any{"defaultPool=192.0.2.0/28", "other=192.0.2.64-192.0.2.70", "defaultPool=2001:db8::100-2001:db8::1ff"},
 		"asn":           64999,
 		"externalPeers": []any{"192.0.2.254:65101", "192.0.2.253:65102"},
 		"kubeWeir":      map[string]any{"extraArgs": []any{"--setLBMode=2"}},
@@ -42,7 +42,7 @@ func TestChartValues(t *testing.T) {
 		"peer":          map[string]any{"extraArgs": []any{"--log-level=debug"}},
 	})
 	for name, want := range map[string][]string{
-		"Deployment weir-system/kube-weir": {"registry.example/weir/kube-weir:v1", "Never", "--cidrPools=defaultPool=192.0.2.0/28,other=192.0.2.64-192.0.2.70",
+		"Deployment weir-system/kube-weir": {"registry.example/weir/kube-weir:v1", "Never", "--cidrPools=defaultPool=192.0.2.0/28,other=192.0.2.64-192.0.2.70,defaultPool=2001:db8::100-2001:db8::1ff",
 			"--setBGP=64999", "--extBGPPeers=192.0.2.254:65101,192.0.2.253:65102", "--setLBMode=2"},
 		"DaemonSet weir-system/weir":      {"registry.example/weir/weir:v1", "Never", "--hook=tc"},
 		"DaemonSet weir-system/weir-peer": {"registry.example/weir/weir:v1", "Never", "--log-level=debug"},
