@@ -9,6 +9,10 @@ import (
 
 // Config is what a person chose, for all services and nodes.
 type Config struct {
+	// Namespaces that the pods of weir may be in, none for any. Whoever may
+	// write EndpointSlices in one of them says which machines are load
+	// balancer nodes, and speak BGP with the others.
+	Namespaces []string
 	// Pools that service addresses come from, at least one.
 	Pools []ipam.Pool
 	// UniqueIP gives every service an address of its own (--setUniqueIP).

@@ -72,6 +72,7 @@ func prepare(c config, log *slog.Logger) (*program, func(context.Context) error,
 	if err != nil {
 		return nil, nil, err
 	}
+	p.config.controller.Namespaces = cluster.Namespaces()
 	p.desk.source, p.desk.leader = cluster.String(), cluster.Leader
 	if !c.secure {
 		p.certificates = cluster.NewCertificates(k8s.CertificatesOptions{})

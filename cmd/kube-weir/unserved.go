@@ -11,7 +11,7 @@ var unserved = map[string]string{
 	"excludeRoleList":     "remove it; run weir only on the nodes that may be active",
 	"gatewayAPI":          "use Services of type LoadBalancer",
 	"loxilbGatewayClass":  "use Services of type LoadBalancer",
-	"loxiURL":             "remove it; nodes are found by the Service weir-lb or loxilb-lb-service",
+	"loxiURL":             "remove it; nodes are found by the Service weir-lb or loxilb-lb-service, in the controller's namespace or kube-system",
 	"noZoneName":          "remove it; the status of a Service carries its address alone",
 	"numZoneInstances":    "remove it; without --setRoles the load balancer nodes share the addresses",
 	"privateCIDR":         "remove it; the source of translated flows is the node's or the service's address",

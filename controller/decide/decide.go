@@ -38,7 +38,7 @@ func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Mem
 	services := readServices(snap.Services, cfg)
 	ofNodes := nodeAddresses(snap.Nodes)
 	held := assign(services, snap.Incomplete, ofNodes, cfg, last)
-	lbs, peers := instances(snap.Slices)
+	lbs, peers := instances(snap.Slices, cfg.Namespaces)
 	standBack(lbs, snap.Nodes)
 	resolve(services, newCluster(snap, lbs))
 	markKept(services, held)

@@ -12,8 +12,8 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
-// The Services whose endpoints are the nodes that run weir, in any namespace:
-// LoxiLB's names, as in the article, and weir's own.
+// The Services whose endpoints are the nodes that run weir: LoxiLB's names, as
+// in the article, and weir's own.
 var (
 	lbServices   = []string{"loxilb-lb-service", "weir-lb"}
 	peerServices = []string{"loxilb-peer-service", "weir-peer"}
@@ -22,9 +22,15 @@ var (
 // LBServices are the names of the Services whose endpoints are load balancer nodes.
 func LBServices() []string { return slices.Clone(lbServices) }
 
-// IsInstanceService says whether the endpoints of a Service of that name are nodes that run weir.
-func IsInstanceService(name string) bool {
-	return slices.Contains(lbServices, name) || slices.Contains(peerServices, name)
+// HasInstances says whether the endpoints of a slice are nodes that run weir:
+// by the name of its Service, and by its namespace, unless any will do. Tenants
+// write EndpointSlices in theirs.
+func HasInstances(s *discoveryv1.EndpointSlice, namespaces []string) bool {
+	return ofInstances(s, slices.Concat(lbServices, peerServices), namespaces)
+}
+
+func ofInstances(s *discoveryv1.EndpointSlice, services, namespaces []string) bool {
+	return slices.Contains(services, s.Labels[discoveryv1.LabelServiceName]) && (len(namespaces) == 0 || slices.Contains(namespaces, s.Namespace))
 }
 
 // DefaultAPIPort is where weir listens where the Service's ports do not say.
@@ -46,14 +52,14 @@ type Instance struct {
 
 // instances finds the load balancer nodes and the peers, each ordered by
 // address. A node that is both counts as a load balancer.
-func instances(all []*discoveryv1.EndpointSlice) (lbs, peers []Instance) {
+func instances(all []*discoveryv1.EndpointSlice, namespaces []string) (lbs, peers []Instance) {
 	found := map[netip.Addr]Instance{}
 	for _, role := range []struct {
 		name     string
 		services []string
 	}{{v1.NodePeer, peerServices}, {v1.NodeLB, lbServices}} {
 		for _, s := range all {
-			if s.AddressType != discoveryv1.AddressTypeIPv4 || !slices.Contains(role.services, s.Labels[discoveryv1.LabelServiceName]) {
+			if s.AddressType != discoveryv1.AddressTypeIPv4 || !ofInstances(s, role.services, namespaces) {
 				continue
 			}
 			for _, e := range s.Endpoints {

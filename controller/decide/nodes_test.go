@@ -43,7 +43,7 @@ func TestInstances(t *testing.T) {
 		{"other Services run no weir", []*discoveryv1.EndpointSlice{slice("nginx-lb1", "=80", "10.42.2.5@worker1")}, nil},
 	} {
 		t.Run(row.says, func(t *testing.T) {
-			lbs, peers := instances(row.slices)
+			lbs, peers := instances(row.slices, nil)
 			var got []string
 			for _, n := range append(lbs, peers...) {
 				text := fmt.Sprintf("%s %s %s", n.Role, n.Name, netip.AddrPortFrom(n.Address, n.APIPort))
@@ -56,6 +56,31 @@ func TestInstances(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestTenantsNameNoInstances has EndpointSlices of weir's names in namespaces
+// where anybody may write them: who were one of weir's nodes would be a BGP peer
+// of all others, and be told every Service.
+func TestTenantsNameNoInstances(t *testing.T) {
+	in := func(namespace string, s *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
+		s.Namespace = namespace
+		return s
+	}
+	snap := twoByTwo()
+	snap.Slices = []*discoveryv1.EndpointSlice{
+		in("kube-system", lbSlice("192.168.80.10@master1")), in("weir-system", peerSlice("192.168.80.101@worker1")),
+		in("tenant", lbSlice("10.42.2.5@worker1")), in("tenant", peerSlice("10.42.2.6@worker2")), in("tenant", slice("weir-lb", "=11111", "192.168.80.102@worker2")),
+		in("tenant", lbSlice("!192.168.80.10@master1")),
+	}
+	cfg := articleConfig(t)
+	cfg.Namespaces = []string{"weir-system", "kube-system"}
+	var got []string
+	for _, n := range Decide(snap, cfg, controller.Memory{}).Nodes {
+		got = append(got, fmt.Sprintf("%s %s %t", n.Role, n.Name, n.Ready))
+	}
+	if diff := cmp.Diff([]string{"lb master1 true", "peer worker1 true"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

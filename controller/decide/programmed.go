@@ -96,7 +96,7 @@ func programmed(nodes int, waits bool, faults []nodeFault) v1.Condition {
 	c := v1.Condition{Type: v1.ConditionProgrammed}
 	switch {
 	case nodes == 0:
-		c.Reason, c.Message = ReasonNoNode, "no node runs weir as load balancer; see the pods behind the Service weir-lb (or loxilb-lb-service)"
+		c.Reason, c.Message = ReasonNoNode, "no node runs weir as load balancer; see the pods behind the Service weir-lb (or loxilb-lb-service) in the controller's namespace or kube-system"
 	case len(faults) > 0:
 		c.Reason, c.Message = describe(faults)
 	case waits:

@@ -49,7 +49,7 @@ func TestProgrammed(t *testing.T) {
 	}{
 		{"all serve it", []controller.NodeReport{says("m1", both, nil), says("m2", both, nil)}, "true Programmed: every load balancer node serves it"},
 		{"faults of others are not its own", []controller.NodeReport{says("m1", append(both, 8080), faults{8080: noRoute})}, "true Programmed: every load balancer node serves it"},
-		{"no node is there", nil, "false NoNode: no node runs weir as load balancer; see the pods behind the Service weir-lb (or loxilb-lb-service)"},
+		{"no node is there", nil, "false NoNode: no node runs weir as load balancer; see the pods behind the Service weir-lb (or loxilb-lb-service) in the controller's namespace or kube-system"},
 		{"no node has answered", []controller.NodeReport{{Node: "m1"}, {Node: "m2"}}, "unknown Pending: load balancer nodes have not said yet whether they serve it"},
 		{"one has just joined", []controller.NodeReport{says("m1", both, nil), {Node: "m2"}}, "true Programmed: every load balancer node serves it"},
 		{"one was not told of it yet", []controller.NodeReport{says("m1", both, nil), says("m2", []uint16{80}, nil)}, "unknown Pending: load balancer nodes have not said yet whether they serve it"},

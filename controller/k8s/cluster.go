@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,8 +31,9 @@ const (
 	namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 )
 
-// fallbackNamespace has the controller's own objects where it runs in no pod.
-const fallbackNamespace = "kube-system"
+// systemNamespace has the controller's own objects where it runs in no pod, and
+// in the article the pods that run weir.
+const systemNamespace = "kube-system"
 
 // Options of Connect. The zero value is a pod's.
 type Options struct {
@@ -79,7 +81,7 @@ func Connect(opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts.Namespace = cmp.Or(opts.Namespace, podNamespace(), fallbackNamespace)
+	opts.Namespace = cmp.Or(opts.Namespace, podNamespace(), systemNamespace)
 	opts.Name = cmp.Or(opts.Name, "kube-weir")
 	opts.LeaseDuration = cmp.Or(opts.LeaseDuration, leaseDuration)
 	if opts.Identity == "" {
@@ -104,6 +106,12 @@ func Connect(opts Options) (*Cluster, error) {
 
 // String names the cluster for people.
 func (c *Cluster) String() string { return "cluster " + c.server }
+
+// Namespaces are where the pods that run weir may be: the controller's own, and
+// the one where the article has them. No tenant writes there.
+func (c *Cluster) Namespaces() []string {
+	return slices.Compact([]string{c.opts.Namespace, systemNamespace})
+}
 
 func load(path string) (*rest.Config, error) {
 	if path == "" {

@@ -58,7 +58,7 @@ func (c *Cluster) NewSource(o SourceOptions) *Source {
 	o.Patience = cmp.Or(o.Patience, 200*time.Millisecond)
 	o.Doubt = cmp.Or(o.Doubt, time.Minute)
 	o.Confirm = cmp.Or(o.Confirm, time.Second)
-	return &Source{cluster: c, opts: o, mirror: newMirror(), steady: newSteady(o.Absence), change: make(chan struct{}, 1)}
+	return &Source{cluster: c, opts: o, mirror: newMirror(), steady: newSteady(o.Absence, c.Namespaces()...), change: make(chan struct{}, 1)}
 }
 
 // String names the cluster.

@@ -18,12 +18,13 @@ import (
 // and its neighbours, connections moved twice for nothing. It is not safe for
 // concurrent use.
 type steady struct {
-	absence time.Duration
-	seen    map[instance]sighting
+	absence    time.Duration
+	namespaces []string // of weir's pods, the first for those of which nothing else is known
+	seen       map[instance]sighting
 }
 
 // instance is an endpoint of one of the Services that name weir's pods.
-type instance struct{ service, address string }
+type instance struct{ namespace, service, address string }
 
 type sighting struct {
 	away     time.Time // since when it is not ready, zero while it is
@@ -31,8 +32,8 @@ type sighting struct {
 	ports    []discoveryv1.EndpointPort
 }
 
-func newSteady(absence time.Duration) *steady {
-	return &steady{absence: absence, seen: map[instance]sighting{}}
+func newSteady(absence time.Duration, namespaces ...string) *steady {
+	return &steady{absence: absence, namespaces: namespaces, seen: map[instance]sighting{}}
 }
 
 // remember takes the load balancer nodes that the last leader knew as seen now, if they still are nodes of the cluster.
@@ -43,7 +44,7 @@ func (s *steady) remember(lbs []netip.Addr, nodes []*corev1.Node, now time.Time)
 			if a.Type != corev1.NodeInternalIP || err != nil || !slices.Contains(lbs, address) {
 				continue
 			}
-			s.seen[instance{decide.LBServices()[0], a.Address}] = sighting{away: now, endpoint: discoveryv1.Endpoint{
+			s.seen[instance{s.namespaces[0], decide.LBServices()[0], a.Address}] = sighting{away: now, endpoint: discoveryv1.Endpoint{
 				Addresses: []string{a.Address}, NodeName: &n.Name,
 			}}
 		}
@@ -55,13 +56,13 @@ func (s *steady) remember(lbs []netip.Addr, nodes []*corev1.Node, now time.Time)
 func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Duration) {
 	present := map[instance]bool{}
 	for _, slice := range snap.Slices {
-		service := slice.Labels[discoveryv1.LabelServiceName]
-		if !decide.IsInstanceService(service) {
+		if !decide.HasInstances(slice, s.namespaces) {
 			continue
 		}
+		service := slice.Labels[discoveryv1.LabelServiceName]
 		for _, e := range slice.Endpoints {
 			if len(e.Addresses) > 0 && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
-				key := instance{service, e.Addresses[0]}
+				key := instance{slice.Namespace, service, e.Addresses[0]}
 				s.seen[key], present[key] = sighting{endpoint: e, ports: slice.Ports}, true
 			}
 		}
@@ -81,7 +82,7 @@ func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Dura
 			continue
 		}
 		snap.Slices = append(snap.Slices, &discoveryv1.EndpointSlice{
-			ObjectMeta:  metav1.ObjectMeta{Labels: map[string]string{discoveryv1.LabelServiceName: key.service}},
+			ObjectMeta:  metav1.ObjectMeta{Namespace: key.namespace, Labels: map[string]string{discoveryv1.LabelServiceName: key.service}},
 			AddressType: discoveryv1.AddressTypeIPv4,
 			Endpoints:   []discoveryv1.Endpoint{asReady(sight.endpoint)},
 			Ports:       sight.ports,

@@ -18,7 +18,7 @@ import (
 const restartTime = 30 * time.Second
 
 // TestReplacedPodIsARestart plays what the apiserver tells while pods come and go, and has the decision say who runs weir:
-// "1" is ready there, "1?" is not.
+// "1" is ready there, "1?" is not. A tenant says all the time that 7 does.
 func TestReplacedPodIsARestart(t *testing.T) {
 	type moment struct {
 		after time.Duration
@@ -60,20 +60,20 @@ func TestReplacedPodIsARestart(t *testing.T) {
 		}},
 	} {
 		t.Run(row.says, func(t *testing.T) {
-			s, now := newSteady(restartTime), time.Unix(1000, 0)
+			s, now := newSteady(restartTime, "kube-system", "weir-system"), time.Unix(1000, 0)
 			var last []netip.Addr
 			for _, a := range row.lastLBs {
 				last = append(last, netip.MustParseAddr(a))
 			}
 			for i, m := range row.moments {
 				now = now.Add(m.after)
-				snap := controller.Snapshot{Slices: weirPods(m.pods), Nodes: machines(m.gone)}
+				snap := controller.Snapshot{Slices: append(weirPods("tenant", "7"), weirPods("kube-system", m.pods)...), Nodes: machines(m.gone)}
 				if i == 0 {
 					s.remember(last, snap.Nodes, now)
 				}
 				again := s.hold(&snap, now)
 				var got []string
-				for _, n := range decide.Decide(snap, controller.Config{}, controller.Memory{}).Nodes {
+				for _, n := range decide.Decide(snap, controller.Config{Namespaces: s.namespaces}, controller.Memory{}).Nodes {
 					name := n.Name
 					if !n.Ready {
 						name += "?"
@@ -105,9 +105,9 @@ func machines(gone string) []*corev1.Node {
 	return out
 }
 
-func weirPods(pods string) []*discoveryv1.EndpointSlice {
+func weirPods(namespace, pods string) []*discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Labels: map[string]string{discoveryv1.LabelServiceName: "loxilb-lb-service"}},
+		ObjectMeta:  metav1.ObjectMeta{Namespace: namespace, Labels: map[string]string{discoveryv1.LabelServiceName: "loxilb-lb-service"}},
 		AddressType: discoveryv1.AddressTypeIPv4,
 	}
 	for _, pod := range strings.Fields(pods) {

@@ -52,6 +52,25 @@ var _ = Describe("A load balancer node", Ordered, func() {
 		harness.Holds(ctx, looked, active).Should(Equal("lb2"))
 	})
 
+	It("is none by the word of a tenant", func(ctx SpecContext) {
+		l.apply(ctx, slice("default", "weir-lb", 11111, podAddresses["pod1"]+"@pod1"), slice("default", "weir-peer", 11111, podAddresses["pod2"]+"@pod2"))
+		DeferCleanup(func(ctx context.Context) {
+			for _, name := range []string{"weir-lb-x", "weir-peer-x"} {
+				Expect(l.kube.delete(ctx, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/"+name)).To(Succeed())
+			}
+		})
+		// The controller has heard of them when it has heard of what came after.
+		l.apply(ctx, a.on("pod1"))
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
+		s, err := l.controllers["ctl1"].Controller(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		var names []string
+		for _, n := range s.Nodes {
+			names = append(names, n.Name)
+		}
+		Expect(names).To(ConsistOf("lb1", "lb2", "peer"))
+	})
+
 	It("that has left is told so at once where the machine is gone", func(ctx SpecContext) {
 		Expect(l.kube.delete(ctx, "/api/v1/nodes/lb1")).To(Succeed())
 		l.apply(ctx, slice("kube-system", "weir-lb", 11111, "198.51.100.12@lb2"))
