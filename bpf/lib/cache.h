@@ -16,7 +16,12 @@
 /* Between 0.25 s (HZ 1000) and 2.5 s (HZ 100). dataplane/flow knows the longest. */
 #define CACHE_TICKS 250
 
-/* The line of hash on this CPU, by its way, 0 or 1: they are neighbours. */
+/* A line that no packet went by for so long gives way to a flow that sends twice as often. */
+#define CACHE_IDLE_TICKS (CACHE_TICKS / 8)
+
+#define CACHE_WAYS 4
+
+/* The line of hash on this CPU, by its way: they are neighbours. */
 static __always_inline struct cached *cache_line(__u32 hash, __u32 way)
 {
 	__u32 index = bpf_get_smp_processor_id() * (cache_mask + 1) + ((hash & cache_mask) ^ way);
@@ -36,20 +41,25 @@ static __always_inline bool cache_is_fresh(const struct cached *line)
 	return (__u32)bpf_jiffies64() - line->filled <= CACHE_TICKS;
 }
 
+/* The line that key has. NULL: none. */
+static __always_inline struct cached *cache_at(const struct flow_key *key, __u32 hash)
+{
+	for (__u32 way = 0; way < CACHE_WAYS; way++) {
+		struct cached *line = cache_line(hash, way);
+
+		if (line && cache_is_of(line, key))
+			return line;
+	}
+	return NULL;
+}
+
 /* The line that a packet may go by. NULL: ask flows. */
 static __always_inline struct cached *cache_find(const struct flow_key *key, __u32 hash,
 						 __u64 version)
 {
-	struct cached *line = cache_line(hash, 0);
+	struct cached *line = cache_at(key, hash);
 
-	if (!line)
-		return NULL;
-	if (!cache_is_of(line, key)) {
-		line = cache_line(hash, 1);
-		if (!line || !cache_is_of(line, key))
-			return NULL;
-	}
-	return line->version == version && cache_is_fresh(line) ? line : NULL;
+	return line && line->version == version && cache_is_fresh(line) ? line : NULL;
 }
 
 static __always_inline void cache_touch(struct cached *line, __u32 length)
@@ -77,47 +87,56 @@ static __always_inline void cache_settle(struct cached *line, struct flow *flow)
 /* Takes a key's line away: its next packet asks flows. */
 static __noinline int cache_drop(const struct flow_key *key, struct flow *flow)
 {
-	__u32 hash = cache_hash(key);
+	struct cached *line = cache_at(key, cache_hash(key));
 
-	for (int way = 0; way < 2; way++) {
-		struct cached *line = cache_line(hash, way);
-
-		if (!line || !cache_is_of(line, key))
-			continue;
-		cache_settle(line, flow);
-		line->key.proto = 0; /* no packet has that */
-	}
+	if (!line)
+		return 0;
+	cache_settle(line, flow);
+	line->key.proto = 0; /* no packet has that */
 	return 0;
 }
 
-/* A line for a key that has none: one whose time is over, or else, now and then, any.
+/* A line for the flow of a key that has none, and of which the packet before this one
+ * was seen at the tick before: one that is free or whose time is over; for a flow that
+ * is busy, one that is not used; else, now and then, the one that was used least lately.
  * Where more flows are busy than there are lines most keep theirs, and a packet of the
  * others costs what it would without a cache.
  */
-static __always_inline struct cached *cache_victim(__u32 hash, const struct flow *flow)
+static __always_inline struct cached *cache_victim(__u32 hash, const struct flow *flow,
+						   __u32 before)
 {
-	struct cached *line = cache_line(hash, flow->packets & 1);
+	__u32 now = bpf_jiffies64(), idle = 0;
+	struct cached *oldest = NULL;
 
-	if (line && !cache_is_fresh(line))
-		return line;
-	line = cache_line(hash, ~flow->packets & 1);
-	if (line && (!cache_is_fresh(line) || !(flow->packets & 15)))
-		return line;
-	return NULL;
+	for (__u32 way = 0; way < CACHE_WAYS; way++) {
+		struct cached *line = cache_line(hash, way);
+
+		if (!line || !line->key.proto || !cache_is_fresh(line))
+			return line;
+		if (!oldest || now - line->last_seen > idle) {
+			oldest = line;
+			idle = now - line->last_seen;
+		}
+	}
+	if (idle >= CACHE_IDLE_TICKS && now - before <= CACHE_IDLE_TICKS / 2)
+		return oldest;
+	return flow->packets & 15 ? NULL : oldest;
 }
 
-/* Copies an entry of flows that a packet was just sent by. */
-static __noinline int cache_fill(const struct flow_key *key, struct flow *flow, __u64 version)
+/* Copies an entry of flows that a packet was just sent by; before is when the one before
+ * it was seen. A connection that is over gets no line any more.
+ */
+static __noinline int cache_fill(const struct flow_key *key, struct flow *flow, __u64 version,
+				 __u32 before)
 {
 	__u32 hash = cache_hash(key);
-	struct cached *line = cache_line(hash, 0);
+	struct cached *line;
 
-	if (!flow->nexthop || flow->flags & FLOW_UP)
+	if (!flow->nexthop || flow->flags & FLOW_UP || flow->state == FLOW_CLOSING)
 		return 0;
-	if (line && !cache_is_of(line, key))
-		line = cache_line(hash, 1);
-	if (line && !cache_is_of(line, key)) {
-		line = cache_victim(hash, flow);
+	line = cache_at(key, hash);
+	if (!line) {
+		line = cache_victim(hash, flow, before);
 		if (line && line->packets) {
 			struct flow *old = bpf_map_lookup_elem(&flows, &line->key);
 

@@ -332,6 +332,7 @@ static __noinline int established(ctx_t *ctx, const struct packet *packet)
 	bool copies = cache_mask && !ctx_starts_here();
 	__u64 version = 0;
 	struct flow *flow;
+	__u32 before;
 	int action;
 
 	if (copies) {
@@ -350,9 +351,10 @@ static __noinline int established(ctx_t *ctx, const struct packet *packet)
 	flow = bpf_map_lookup_elem(&flows, key);
 	if (unlikely(!flow))
 		return CACHE_MISS;
+	before = flow->last_seen;
 	action = forward(ctx, packet, flow);
 	if (copies)
-		cache_fill(key, flow, version);
+		cache_fill(key, flow, version, before);
 	return action;
 }
 

@@ -1,6 +1,7 @@
 package packettest
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -33,6 +34,20 @@ func (w *world) flowOf(t *testing.T, source string) (key bpf.FlowKey, flow bpf.F
 	}
 	t.Fatalf("flows has nothing from %s", source)
 	return key, flow
+}
+
+// within runs body, which is told the tick at which it begins, and again where that took
+// longer: what a row says of ticks must still be so when its packet is sent.
+func (w *world) within(t *testing.T, ticks uint64, body func(now uint32)) {
+	t.Helper()
+	for range 50 {
+		begin := w.clock(t).Jiffies
+		body(uint32(begin))
+		if w.clock(t).Jiffies-begin <= ticks {
+			return
+		}
+	}
+	t.Fatalf("in 50 times none was done within %d ticks", ticks)
 }
 
 // Packets after the first go by a copy, of which flows learns when it ends.
@@ -225,4 +240,108 @@ func (w *world) changeNexthops(t *testing.T, change func(*bpf.Nexthop)) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Which of the lines that a flow may have it gets where others have them all.
+func TestLinesGoToBusyFlows(t *testing.T) {
+	for name, c := range map[string]struct {
+		filled, used uint32 // ticks ago, of each line
+		seen         uint32 // ticks ago, the flow
+		free         bool   // has the line been given up
+		packets      uint64 // of the flow before
+		copied       bool
+	}{
+		"whose time is over":                        {filled: 251, copied: true},
+		"that are free":                             {free: true, copied: true},
+		"that are in use":                           {},
+		"that are in use, for one packet in 16":     {packets: 15, copied: true},
+		"that are idle, for a busy flow":            {used: 40, seen: 5, copied: true},
+		"that are idle, for one as idle":            {used: 40, seen: 40},
+		"that pause only, for one that is busy":     {used: 25, seen: 5},
+		"that are idle, for a flow that comes back": {used: 40, seen: 10_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+				w.connect(t, hook, 40000)
+				key, flow := w.flowOf(t, "client:40000")
+				lines := make([]bpf.Cached, w.maps[bpf.MapCache].MaxEntries())
+				w.within(t, 4, func(now uint32) {
+					for i := range lines {
+						lines[i] = bpf.Cached{Key: bpf.FlowKey{Saddr: uint32(i), Proto: tcp}, Filled: now - c.filled, LastSeen: now - c.used}
+						if c.free {
+							lines[i].Key.Proto = 0
+						}
+					}
+					flow.LastSeen, flow.Packets = now-c.seen, c.packets
+					if err := errors.Join(w.putCache(lines), w.maps[bpf.MapFlows].Put(key, flow)); err != nil {
+						t.Fatal(err)
+					}
+					if w.send(t, hook, "", tcpPacket("client:40000", "vip:80", ack|psh)) == nil {
+						t.Fatal("data were not sent")
+					}
+				})
+				if copied := w.copyOf(t, "client:40000"); (copied != nil) != c.copied {
+					t.Errorf("the flow's line is %+v, want one: %t", copied, c.copied)
+				}
+			})
+		})
+	}
+}
+
+// The line that was used least lately goes, and whichever it is, the next packet finds it.
+func TestEveryWayIsFound(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		w.connect(t, hook, 40000)
+		key, flow := w.flowOf(t, "client:40000")
+		data := tcpPacket("client:40000", "vip:80", ack|psh)
+		places := map[int]bool{}
+		for way := range 4 {
+			lines := make([]bpf.Cached, w.maps[bpf.MapCache].MaxEntries())
+			w.within(t, 4, func(now uint32) {
+				for i := range lines {
+					lines[i] = bpf.Cached{Key: bpf.FlowKey{Saddr: uint32(i), Proto: tcp}, Filled: now, LastSeen: now - 40}
+					if i%4 == way {
+						lines[i].LastSeen = now - 41
+					}
+				}
+				flow.LastSeen = now
+				if err := errors.Join(w.putCache(lines), w.maps[bpf.MapFlows].Put(key, flow)); err != nil {
+					t.Fatal(err)
+				}
+				for range 2 {
+					if w.send(t, hook, "", data) == nil {
+						t.Fatal("data were not sent")
+					}
+				}
+			})
+			lines, err := w.allCopies()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, c := range lines {
+				if c.Key == key && c.Packets == 1 {
+					places[i%4] = true
+				}
+			}
+		}
+		if len(places) != 4 {
+			t.Errorf("the second packet went by a copy in lines %v of 4, want all", places)
+		}
+	})
+}
+
+// What ends a connection leaves no copy, and no packet after it makes one.
+func TestNoCopyOfWhatIsOver(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		source := w.connect(t, hook, 40000)
+		answers := fmt.Sprintf("vip:%d", source)
+		w.send(t, hook, "", tcpPacket("client:40000", "vip:80", fin|ack))
+		w.send(t, hook, "server0", tcpPacket("b1:8080", answers, fin|ack))
+		if w.send(t, hook, "", tcpPacket("client:40000", "vip:80", ack)) == nil {
+			t.Fatal("the last ACK was not sent")
+		}
+		if c := w.copyOf(t, "client:40000"); c != nil {
+			t.Errorf("there is a copy: %+v", c)
+		}
+	})
 }
