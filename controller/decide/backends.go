@@ -11,14 +11,25 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
+// maxEndpoints is how many endpoints all ports of a service may have together.
+// Its owner chooses both numbers, and all nodes are told the product.
+const maxEndpoints = 64 * v1.MaxBackends
+
 // resolve fills the frontends of the services that have an address.
 func resolve(services []*service, c *cluster) {
 	for _, s := range services {
 		if !s.served() {
 			continue
 		}
+		total := 0
 		for _, p := range s.ports {
 			backends, missing := backendsOf(s, p, c)
+			if total += len(backends); total > maxEndpoints {
+				s.frontends = nil
+				s.refusal = refuse(ReasonTooManyEndpoints, "%d ports have more than %d endpoints together; scale down, or make several services of it",
+					len(s.ports), maxEndpoints)
+				break
+			}
 			if len(backends) > v1.MaxBackends {
 				s.frontends = nil
 				s.refusal = refuse(ReasonTooManyEndpoints, "port %s has %d endpoints, at most %d are served; scale down or use externalTrafficPolicy: Local",

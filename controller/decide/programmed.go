@@ -123,7 +123,7 @@ func describe(faults []nodeFault) (reason, message string) {
 	for i, text := range texts {
 		texts[i] = nameSome(nodes[text]) + ": " + text
 	}
-	return safeReason(faults[0].condition.Reason), shorten(strings.Join(texts, "; "))
+	return safeReason(faults[0].condition.Reason), shorten(strings.Join(texts, "; "), maxProgrammedMessage)
 }
 
 // nameSome lists nodes, the rest as a number.
@@ -145,7 +145,7 @@ func safeReason(reason string) string {
 	return reason
 }
 
-// oneLine makes what a node says fit for a table and a log.
+// oneLine makes what others say fit for a table and a log.
 func oneLine(text string) string {
 	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -156,9 +156,9 @@ func oneLine(text string) string {
 }
 
 // shorten cuts at the bound, between runes.
-func shorten(text string) string {
-	if len(text) <= maxProgrammedMessage {
+func shorten(text string, bytes int) string {
+	if len(text) <= bytes {
 		return text
 	}
-	return strings.ToValidUTF8(text[:maxProgrammedMessage-len("...")], "") + "..."
+	return strings.ToValidUTF8(text[:bytes-len("...")], "") + "..."
 }

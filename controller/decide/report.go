@@ -31,6 +31,11 @@ func report(services []*service, held map[string]ipam.Hold, ranks rankTable, lbs
 	return out
 }
 
+// maxMessage bounds what one service has others read, in bytes: what it quotes of
+// an annotation may be 256 KiB, and each event is kept, logged and written.
+// Kubernetes takes as much for a note (events.k8s.io).
+const maxMessage = 1024
+
 func reportOne(s *service, held ipam.Hold) v1.ControllerService {
 	out := v1.ControllerService{
 		Namespace: s.obj.Namespace, Name: s.obj.Name, Type: string(s.obj.Spec.Type),
@@ -58,6 +63,11 @@ func reportOne(s *service, held ipam.Hold) v1.ControllerService {
 	if s.served() {
 		out.Backends = countBackends(s.frontends)
 		out.Conditions = append(out.Conditions, reachable(s, out.Backends))
+	}
+	for i, c := range out.Conditions {
+		if c.Type != v1.ConditionReserved { // which is read again
+			out.Conditions[i].Message = shorten(oneLine(c.Message), maxMessage)
+		}
 	}
 	return out
 }

@@ -1,11 +1,13 @@
 package decide
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -496,6 +498,49 @@ func TestTooManyEndpoints(t *testing.T) {
 	}
 	if got := nodeOf(t, d, "master1").State.Services; len(got) != 0 {
 		t.Errorf("got %v, want nothing half programmed", printFrontends(got))
+	}
+}
+
+// TestOneServiceIsBounded holds that no owner of a Service has all nodes told, and
+// everybody read, as much as an apiserver lets one write.
+func TestOneServiceIsBounded(t *testing.T) {
+	many := func(n int) (*corev1.Service, *discoveryv1.EndpointSlice) {
+		var list, named []string
+		for i := range n {
+			list, named = append(list, fmt.Sprintf("%d:0/TCP", i+1)), append(named, fmt.Sprintf("p%d=8080", i+1))
+		}
+		s := slice("a", strings.Join(named, ","))
+		for i := range v1.MaxBackends {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)}).String()}})
+		}
+		return lb("a", ports(list...), note("loxilb.io/usepodnetwork", "yes")), s
+	}
+	for _, row := range []struct {
+		ports int
+		want  string
+	}{{64, good}, {65, "Accepted=false/TooManyEndpoints Allocated=false/NotAccepted Reserved=true/Reserved"}} {
+		snap := twoByTwo()
+		service, endpoints := many(row.ports)
+		snap.Services, snap.Slices = []*corev1.Service{service}, append(snap.Slices, endpoints)
+		if got := printConditions(serviceOf(t, Decide(snap, articleConfig(t), controller.Memory{}), "a")); got != row.want {
+			t.Errorf("%d ports: %s, want %s", row.ports, got, row.want)
+		}
+	}
+	long := strings.Repeat("\x1b[2J\n", 40_000)
+	nowhere := slice("a", "=8080", "10.42.2.5@"+long)
+	for _, edits := range [][]func(*corev1.Service){
+		{note("loxilb.io/lbmode", long)}, {note("loxilb.io/poolSelect", long)}, {note("loxilb.io/staticIP", long)}, {note("loxilb.io/epselect", long)},
+		{note("loxilb.io/liveness", "yes"), note("loxilb.io/probeport", long)}, {from(long)}, {wanted(long)},
+		{note("loxilb.io/staticIP", strings.Repeat("10.0.0.1,", 30_000))}, nil,
+	} {
+		snap := twoByTwo()
+		snap.Services = []*corev1.Service{lb("a", append([]func(*corev1.Service){ports("80:30080/TCP")}, edits...)...)}
+		snap.Slices = append(snap.Slices, nowhere)
+		for _, c := range serviceOf(t, Decide(snap, articleConfig(t), controller.Memory{}), "a").Conditions {
+			if len(c.Message) > maxMessage || strings.ContainsFunc(c.Message, unicode.IsControl) {
+				t.Errorf("%s has a message of %d bytes: %.80q", c.Type, len(c.Message), c.Message)
+			}
+		}
 	}
 }
 
