@@ -18,7 +18,7 @@ import (
 // has: its owner will mend it. So does a service that may be missing only
 // because the snapshot is incomplete.
 func assign(services []*service, incomplete bool, nodes map[netip.Addr]string, cfg controller.Config, last controller.Memory) map[string]ipam.Hold {
-	var requests []ipam.Request
+	var requests, unsure []ipam.Request
 	asking := map[string]*service{}
 	present := map[string]bool{}
 	for _, s := range services {
@@ -27,8 +27,13 @@ func assign(services []*service, incomplete bool, nodes map[netip.Addr]string, c
 		if !known {
 			hold = s.reserved
 		}
-		if s.refusal != nil {
+		if s.refusal != nil && len(hold.Ports) > 0 {
 			requests = appendKeep(requests, s.key, heldOf(s, hold))
+			continue
+		}
+		if s.refusal != nil {
+			// Its ports may be by now those of a service that has them.
+			unsure = append(unsure, byStatus(appendKeep(nil, s.key, heldOf(s, hold)))...)
 			continue
 		}
 		asking[s.key] = s
@@ -43,6 +48,7 @@ func assign(services []*service, incomplete bool, nodes map[netip.Addr]string, c
 			}
 		}
 	}
+	requests = append(requests, unsure...)
 	held := make(map[string]ipam.Hold)
 	for i, a := range ipam.Assign(cfg.Pools, requests, ipam.Options{Exclusive: cfg.UniqueIP, Nodes: nodes}) {
 		s := asking[a.Owner]
@@ -118,6 +124,15 @@ func appendKeep(requests []ipam.Request, owner string, hold ipam.Hold) []ipam.Re
 		r.Wants = append(r.Wants, ipam.Want{IPv6: a.Is6(), Address: a})
 	}
 	return append(requests, r)
+}
+
+// byStatus has requests ask for what they hold as those do of which nothing but
+// the status is known.
+func byStatus(requests []ipam.Request) []ipam.Request {
+	for i, r := range requests {
+		requests[i].Held, requests[i].Status = ipam.Hold{}, r.Held.Addresses
+	}
+	return requests
 }
 
 // usage reports the pools with the number of addresses that are held, or are

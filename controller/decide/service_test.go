@@ -473,6 +473,19 @@ func TestRefusedServiceKeepsItsAddress(t *testing.T) {
 	}
 }
 
+// TestRefusedServiceTakesNothingFromOthers restarts while the owner of a, which
+// shares an address with b, has it ask for b's port, and for what nobody knows.
+func TestRefusedServiceTakesNothingFromOthers(t *testing.T) {
+	snap := twoByTwo()
+	b := lb("b", ports("81:30081/TCP"), ingress("10.0.0.1", ""))
+	b.CreationTimestamp = metav1.Unix(1, 0) // a is older
+	snap.Services = []*corev1.Service{lb("a", ports("81:30080/TCP"), note("loxilb.io/lbmode", "nonsense"), ingress("10.0.0.1", "")), b}
+	d := Decide(snap, controller.Config{Pools: mustPools(t, "10.0.0.0/24")}, controller.Memory{})
+	if got := serviceOf(t, d, "b").ExternalIPs; len(got) != 1 || got[0].String() != "10.0.0.1" {
+		t.Errorf("the other one got %v", got)
+	}
+}
+
 // TestControllersOwnAnnotation holds that what the controller writes is not told
 // to the owner as something without effect.
 func TestControllersOwnAnnotation(t *testing.T) {

@@ -103,6 +103,11 @@ func retreat(o *corev1.Service) change {
 	}
 	if o.DeletionTimestamp == nil && slices.ContainsFunc(o.Status.Conditions, ours) {
 		c.status = &status{conditions: slices.DeleteFunc(slices.Clone(o.Status.Conditions), ours)}
+		if o.Spec.Type == corev1.ServiceTypeLoadBalancer {
+			// A class changes by way of another type, with which the apiserver
+			// empties the status: these are the other load balancer's.
+			c.status.ingress = slices.Clone(o.Status.LoadBalancer.Ingress)
+		}
 	}
 	return c
 }

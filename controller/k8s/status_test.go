@@ -63,7 +63,11 @@ func clusterIP(o *corev1.Service) {
 	o.Spec.Type, o.Spec.LoadBalancerClass = corev1.ServiceTypeClusterIP, nil
 }
 func beingDeleted(o *corev1.Service) { o.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }
-func noIPMode(o *corev1.Service)     { o.Status.LoadBalancer.Ingress[0].IPMode = nil }
+func otherClass(o *corev1.Service) {
+	class := "other.example/lb"
+	o.Spec.LoadBalancerClass = &class
+}
+func noIPMode(o *corev1.Service) { o.Status.LoadBalancer.Ingress[0].IPMode = nil }
 func guardedByOther(o *corev1.Service) {
 	o.Finalizers = []string{"other.example/x", Finalizer}
 }
@@ -96,6 +100,8 @@ func TestLacks(t *testing.T) {
 		{"deleted after a crash between finalizer and status", service(beingDeleted, noStatus), nil, "release; finalizers ; unmarked"},
 		{"deleted after a crash of one that wrote no mark: its class is ours", service(beingDeleted, noStatus, unmarked), nil, "release; finalizers ; unmarked"},
 		{"its type changed", service(clusterIP), nil, "release; finalizers ; unmarked; ingress ; conditions Fine"},
+		{"its class changed, and the other load balancer has given it an address", service(otherClass), nil,
+			"release; finalizers ; unmarked; ingress 10.0.0.1; conditions Fine"},
 		{"its type changed after a crash between finalizer and status", service(clusterIP, noStatus), nil, "release; finalizers ; unmarked"},
 		{"its type changed, and only the conditions are left", service(clusterIP, noFinalizer, unmarked), nil, "ingress ; conditions Fine"},
 		{"the finalizer is of another load balancer", service(clusterIP, unmarked, noStatus), nil, ""},

@@ -106,6 +106,22 @@ var _ = Describe("The controller", Ordered, func() {
 		l.expectService(ctx, "b", finalizersOf, BeEmpty())
 	})
 
+	It("leaves to another class what went over to it while it was down", func(ctx SpecContext) {
+		a := ours("a", 80)
+		l.remove("a")
+		l.apply(ctx, a.manifest(), a.on("pod1"))
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
+		l.restart(ctx, "ctl1", func() {
+			l.apply(ctx, web{name: "a", port: 80, lines: []string{"type: NodePort"}}.manifest())
+			l.apply(ctx, web{name: "a", port: 80, lines: []string{"type: LoadBalancer", "loadBalancerClass: example.com/lb"}}.manifest())
+			l.expectService(ctx, "a", addressOf, BeEmpty()) // as the apiserver has it
+			Expect(l.kube.patch(ctx, servicePath("a")+"/status", `{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}}}`)).To(Succeed())
+		})
+		l.expectServed(ctx)
+		l.expectService(ctx, "a", conditionOf("Accepted"), BeEmpty())
+		l.expectService(ctx, "a", addressOf, Equal("192.0.2.9"))
+	})
+
 	It("tells nothing anew after a restart that finds all as it was", func(ctx SpecContext) {
 		a := ours("a", 80)
 		l.remove("a")
