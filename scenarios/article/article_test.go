@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -158,6 +160,34 @@ $`))
 	})
 	It("plays the page's own steps", func(ctx SpecContext) {
 		Expect(replay.Run(ctx, l.Topology, GinkgoWriter)).To(Succeed())
+	})
+
+	It("has all neighbours of a node follow within 2 s when it goes, and when it comes back", func(ctx SpecContext) {
+		const manifest, worker2 = "weir-peer.yml", "192.168.80.102"
+		whole := string(l.Page.ManifestFiles[manifest])
+		without, _, found := strings.Cut(whole, "- addresses: ["+worker2+"]")
+		Expect(found).To(BeTrue())
+		// whose are the nodes that have worker2 for a neighbour.
+		whose := func(ctx context.Context) (nodes []string, err error) {
+			for _, node := range []string{"master1", "master2", "worker1"} {
+				status, err := l.Weir(node).BGP(ctx)
+				if err != nil {
+					return nil, err
+				}
+				if slices.ContainsFunc(status.Peers, func(p v1.PeerStatus) bool { return p.Address.String() == worker2 }) {
+					nodes = append(nodes, node)
+				}
+			}
+			return nodes, nil
+		}
+		follow := func(to string) AsyncAssertion {
+			l.Write(manifest, to)
+			return Eventually(ctx, whose).WithTimeout(2 * time.Second).WithPolling(20 * time.Millisecond)
+		}
+		Expect(whose(ctx)).To(HaveLen(3))
+		follow(without).Should(BeEmpty())
+		follow(whole).Should(HaveLen(3))
+		l.ExpectConverged(ctx, lab.Master1)
 	})
 
 	It("control: with the services withdrawn, every one of these looks finds the loss", func(ctx SpecContext) {
