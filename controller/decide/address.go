@@ -24,8 +24,8 @@ func assign(services []*service, incomplete bool, nodes map[netip.Addr]string, c
 	for _, s := range services {
 		present[s.key] = true
 		hold, known := last.Addresses[s.key]
-		if !known {
-			hold = s.reserved
+		if !known && len(s.told.Ports) > 0 {
+			hold = s.told
 		}
 		if s.refusal != nil && len(hold.Ports) > 0 {
 			requests = appendKeep(requests, s.key, heldOf(s, hold))
@@ -38,7 +38,7 @@ func assign(services []*service, incomplete bool, nodes map[netip.Addr]string, c
 		}
 		asking[s.key] = s
 		requests = append(requests, ipam.Request{
-			Owner: s.key, Ports: s.ipamPorts(), Pool: s.pool, Wants: s.wants, Together: s.together, Held: hold, Status: s.status,
+			Owner: s.key, Ports: s.ipamPorts(), Pool: s.pool, Wants: s.wants, Together: s.together, Held: hold, Status: s.told.Addresses,
 		})
 	}
 	if incomplete {
@@ -97,7 +97,7 @@ func markKept(services []*service, held map[string]ipam.Hold) {
 // heldOf is what a refused service holds: that of the last decision, and what of
 // it is not known as the status says.
 func heldOf(s *service, last ipam.Hold) ipam.Hold {
-	hold := ipam.Hold{Addresses: s.status, Ports: last.Ports}
+	hold := ipam.Hold{Addresses: s.told.Addresses, Ports: last.Ports}
 	for _, a := range last.List() {
 		hold.Set(a)
 	}

@@ -110,19 +110,3 @@ func (s *service) prefersDualStack() bool {
 func (s *service) wantsFamily(ipv6 bool) bool {
 	return slices.ContainsFunc(s.wants, func(w ipam.Want) bool { return w.IPv6 == ipv6 })
 }
-
-// statusAddresses reads the addresses that the Service got before, the first of
-// each family. LoxiLB writes one as the host name llb-ADDRESS.
-func statusAddresses(ingress []corev1.LoadBalancerIngress) ipam.Addresses {
-	var out ipam.Addresses
-	for _, in := range ingress {
-		text := in.IP
-		if text == "" {
-			text = strings.TrimPrefix(in.Hostname, "llb-")
-		}
-		if a, err := netip.ParseAddr(text); err == nil && !out.Of(a.Is6()).IsValid() {
-			out.Set(a)
-		}
-	}
-	return out
-}

@@ -43,6 +43,39 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	})
 }
 
+// TestEditsDuringARestartMoveNobodyElse has the owner of one service change its
+// ports, and what it asks for, while no controller runs: all others keep what
+// they held.
+func TestEditsDuringARestartMoveNobodyElse(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		cfg := articleConfig(t)
+		cfg.Pools = mustPools(t, "defaultPool=10.0.0.1-10.0.0.2,defaultPool=2001:db8::1-2001:db8::2,second=10.0.1.1-10.0.1.2,second=2001:db8:0:1::1/128")
+		before := twoByTwo()
+		for i := range rapid.IntRange(2, 5).Draw(rt, "services") {
+			port := rapid.SampledFrom([]string{"80:30080/TCP", "81:30081/TCP", "82:30082/UDP"}).Draw(rt, "port")
+			policy := rapid.SampledFrom([]string{"SingleStack", "PreferDualStack", "RequireDualStack"}).Draw(rt, "policy")
+			before.Services = append(before.Services, lb(fmt.Sprintf("s%d", i), ports(port), families(policy)))
+		}
+		first := Decide(before, cfg, controller.Memory{})
+		after := restarted(before, first)
+		edited := rapid.SampledFrom(after.Services).Draw(rt, "edited")
+		edited.Spec.Ports = rapid.SampledFrom(after.Services).Draw(rt, "whose ports it wants").Spec.Ports
+		if wish := rapid.SampledFrom([]string{"", "", "10.0.0.1", "2001:db8::1"}).Draw(rt, "new wish"); wish != "" {
+			note("loxilb.io/staticIP", wish)(edited)
+		}
+		note("loxilb.io/lbmode", rapid.SampledFrom([]string{"onearm", "nonsense"}).Draw(rt, "new mode"))(edited)
+		now := Decide(after, cfg, controller.Memory{}).Memory.Addresses
+		for key, h := range first.Memory.Addresses {
+			got := now[key]
+			for _, a := range h.List() {
+				if key != edited.Namespace+"/"+edited.Name && got.Of(a.Is6()) != a {
+					rt.Fatalf("%s had %s and has %s", key, a, got.Of(a.Is6()))
+				}
+			}
+		}
+	})
+}
+
 // restarted is a snapshot whose Services have the status that a decision gives them.
 func restarted(snap controller.Snapshot, d Decision) controller.Snapshot {
 	decided := map[string]v1.ControllerService{}
@@ -55,6 +88,10 @@ func restarted(snap controller.Snapshot, d Decision) controller.Snapshot {
 		o = o.DeepCopy()
 		for _, a := range decided[o.Name].ExternalIPs {
 			ingressToo(a.String())(o)
+			in := &o.Status.LoadBalancer.Ingress[len(o.Status.LoadBalancer.Ingress)-1]
+			for _, p := range o.Spec.Ports {
+				in.Ports = append(in.Ports, corev1.PortStatus{Port: p.Port, Protocol: p.Protocol})
+			}
 		}
 		for _, c := range decided[o.Name].Conditions {
 			told(c.Type, c.Message)(o)

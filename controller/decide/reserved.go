@@ -75,6 +75,46 @@ func readReserved(conditions []metav1.Condition) ipam.Hold {
 
 // Told lists the addresses that a Service's status says it holds, published or
 // not: what a restart finds.
-func Told(o *corev1.Service) []netip.Addr {
-	return slices.Concat(statusAddresses(o.Status.LoadBalancer.Ingress).List(), readReserved(o.Status.Conditions).List())
+func Told(o *corev1.Service) []netip.Addr { return readTold(o.Status).List() }
+
+// readTold reads what a status says is held. The ports of before are as much a
+// part of it as the address: without them a service that shares an address could
+// not be told from one that asks for its port since.
+func readTold(s corev1.ServiceStatus) ipam.Hold {
+	h, reserved := readIngress(s.LoadBalancer.Ingress), readReserved(s.Conditions)
+	for _, a := range reserved.List() {
+		h.Set(a)
+	}
+	if len(reserved.Ports) > 0 {
+		h.Ports = reserved.Ports
+	}
+	return h
+}
+
+// readIngress reads what the Service got before, the first address of each
+// family. LoxiLB writes one as the host name llb-ADDRESS, and no ports.
+func readIngress(ingress []corev1.LoadBalancerIngress) (h ipam.Hold) {
+	for _, in := range ingress {
+		text := in.IP
+		if text == "" {
+			text = strings.TrimPrefix(in.Hostname, "llb-")
+		}
+		if a, err := netip.ParseAddr(text); err == nil && !h.Of(a.Is6()).IsValid() {
+			h.Set(a)
+		}
+		if len(h.Ports) == 0 {
+			h.Ports = portsOf(in.Ports)
+		}
+	}
+	return h
+}
+
+func portsOf(status []corev1.PortStatus) (ports []ipam.Port) {
+	for _, o := range status {
+		protocol, bad := readProtocol("", o.Protocol)
+		if p := (ipam.Port{Number: uint16(o.Port), Protocol: protocol}); bad == nil && o.Port > 0 && o.Port <= 65535 && !slices.Contains(ports, p) {
+			ports = append(ports, p)
+		}
+	}
+	return ports
 }

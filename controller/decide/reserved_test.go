@@ -69,6 +69,39 @@ func TestReservedThatNobodyWroteHoldsNothing(t *testing.T) {
 	}
 }
 
+// TestPortsOfBefore restarts after the owner of a has it ask for the port that b
+// has of the address which both share: b keeps it, and a is told where it is now.
+func TestPortsOfBefore(t *testing.T) {
+	of := func(ip string, numbers ...int32) func(*corev1.Service) {
+		return func(s *corev1.Service) {
+			in := corev1.LoadBalancerIngress{IP: ip}
+			for _, n := range numbers {
+				in.Ports = append(in.Ports, corev1.PortStatus{Port: n, Protocol: corev1.ProtocolTCP})
+			}
+			s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, in)
+		}
+	}
+	for _, row := range []struct {
+		says   string
+		a, b   *corev1.Service
+		aw, bw string
+	}{
+		{"ports are known", lb("a", ports("81:30080/TCP"), of("10.0.0.1", 80)), lb("b", ports("81:30081/TCP"), of("10.0.0.1", 81)), "10.0.0.2", "10.0.0.1"},
+		{"b's are", lb("a", ports("81:30080/TCP"), of("10.0.0.1")), lb("b", ports("81:30081/TCP"), of("10.0.0.1", 81)), "10.0.0.2", "10.0.0.1"},
+		{"none is: a is older", lb("a", ports("81:30080/TCP"), of("10.0.0.1")), lb("b", ports("81:30081/TCP"), of("10.0.0.1")), "10.0.0.1", "10.0.0.2"},
+		{"what is no port is none", lb("a", ports("81:30080/TCP"), of("10.0.0.1", 0, 65536, 65617, -1)), lb("b", ports("81:30081/TCP"), of("10.0.0.1")), "10.0.0.1", "10.0.0.2"},
+		{"one more port is no change of the other", lb("a", ports("80:30080/TCP", "82:30082/TCP"), of("10.0.0.1", 80)), lb("b", ports("81:30081/TCP"), of("10.0.0.1", 81)), "10.0.0.1", "10.0.0.1"},
+	} {
+		row.b.CreationTimestamp = metav1.Unix(1, 0)
+		snap := twoByTwo()
+		snap.Services = []*corev1.Service{row.a, row.b}
+		d := Decide(snap, controller.Config{Pools: mustPools(t, "10.0.0.0/24")}, controller.Memory{})
+		if a, b := printAddresses(serviceOf(t, d, "a").ExternalIPs), printAddresses(serviceOf(t, d, "b").ExternalIPs); a != row.aw || b != row.bw {
+			t.Errorf("%s: a has %s, b has %s, want %s and %s", row.says, a, b, row.aw, row.bw)
+		}
+	}
+}
+
 // TestManyServicesKeepWhatTheyHold restarts a cluster of 20 000 Services of both
 // families, some of which are refused by then, in another order, and with nothing
 // but the Services: what they hold must not depend on how many they are.

@@ -33,10 +33,9 @@ type service struct {
 	// that one alone will not do.
 	wants    []ipam.Want
 	together bool
-	// status are the addresses that the object's status publishes, reserved what
-	// it holds besides.
-	status   ipam.Addresses
-	reserved ipam.Hold
+	// told is what the object's status says it holds. Without ports where it
+	// does not say for which.
+	told ipam.Hold
 	// refusal says why the service is not served as it is written.
 	refusal *refusal
 
@@ -114,7 +113,7 @@ func Serves(o *corev1.Service) bool {
 }
 
 func readService(o *corev1.Service, cfg controller.Config) *service {
-	s := &service{obj: o, key: o.Namespace + "/" + o.Name, status: statusAddresses(o.Status.LoadBalancer.Ingress), reserved: readReserved(o.Status.Conditions)}
+	s := &service{obj: o, key: o.Namespace + "/" + o.Name, told: readTold(o.Status)}
 	if s.settings, s.refusal = readAnnotations(o.Annotations, cfg); s.refusal != nil {
 		return s
 	}

@@ -84,7 +84,7 @@ func advance(o *corev1.Service, decided *v1.ControllerService, now metav1.Time) 
 			c.meta.finalizers = append(c.meta.finalizers, Finalizer)
 		}
 	}
-	want := status{ingress: ingress(decided), conditions: conditions(o, decided, now)}
+	want := status{ingress: ingress(o, decided), conditions: conditions(o, decided, now)}
 	if !sameIngress(o.Status.LoadBalancer.Ingress, want.ingress) || news(o.Status.Conditions, want.conditions) {
 		c.status = &want
 	}
@@ -191,12 +191,17 @@ func news(before, after []metav1.Condition) bool {
 
 // ingress is what kubectl shows as EXTERNAL-IP. ipMode Proxy keeps kube-proxy
 // from taking the address for one of the node's own, which would swallow answers
-// in the NAT modes (docs/adr/0012-ipmode-proxy.md).
-func ingress(decided *v1.ControllerService) []corev1.LoadBalancerIngress {
+// in the NAT modes (docs/adr/0012-ipmode-proxy.md). The ports are what a restart
+// knows them by from what the Service may ask for by then.
+func ingress(o *corev1.Service, decided *v1.ControllerService) []corev1.LoadBalancerIngress {
+	var ports []corev1.PortStatus
+	for _, p := range o.Spec.Ports {
+		ports = append(ports, corev1.PortStatus{Port: p.Port, Protocol: p.Protocol})
+	}
 	var out []corev1.LoadBalancerIngress
 	for _, a := range decided.ExternalIPs {
 		mode := corev1.LoadBalancerIPModeProxy
-		out = append(out, corev1.LoadBalancerIngress{IP: a.String(), IPMode: &mode})
+		out = append(out, corev1.LoadBalancerIngress{IP: a.String(), IPMode: &mode, Ports: ports})
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package k8s
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -67,6 +68,12 @@ func otherClass(o *corev1.Service) {
 	class := "other.example/lb"
 	o.Spec.LoadBalancerClass = &class
 }
+func port80(o *corev1.Service) {
+	o.Spec.Ports = []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP}}
+}
+func toldPort80(o *corev1.Service) {
+	o.Status.LoadBalancer.Ingress[0].Ports = []corev1.PortStatus{{Port: 80, Protocol: corev1.ProtocolTCP}}
+}
 func noIPMode(o *corev1.Service) { o.Status.LoadBalancer.Ingress[0].IPMode = nil }
 func guardedByOther(o *corev1.Service) {
 	o.Finalizers = []string{"other.example/x", Finalizer}
@@ -92,6 +99,8 @@ func TestLacks(t *testing.T) {
 		{"another number of backends alone is no news", service(), decided(func(d *v1.ControllerService) { d.Conditions[1].Message = "2 backends" }), ""},
 		{"none of them is", service(), decided(func(d *v1.ControllerService) { d.Conditions[1].Status, d.Conditions[1].Message = false, "none" }),
 			"ingress 10.0.0.1; conditions Fine Accepted Reachable"},
+		{"an address of an earlier version, which said no ports", service(port80), decided(), "ingress 10.0.0.1 80; conditions Fine Accepted Reachable"},
+		{"and with them", service(port80, toldPort80), decided(), ""},
 		{"an apiserver that drops ipMode", service(noIPMode), decided(), ""},
 
 		{"of nobody's class and never ours", service(clusterIP, unmarked, noStatus), nil, ""},
@@ -186,6 +195,9 @@ func printChange(c change) string {
 		var addresses, types []string
 		for _, in := range c.status.ingress {
 			addresses = append(addresses, in.IP)
+			for _, p := range in.Ports {
+				addresses = append(addresses, fmt.Sprint(p.Port))
+			}
 			if in.IPMode == nil || *in.IPMode != corev1.LoadBalancerIPModeProxy {
 				addresses = append(addresses, "without mode Proxy")
 			}

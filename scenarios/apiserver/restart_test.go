@@ -106,6 +106,20 @@ var _ = Describe("The controller", Ordered, func() {
 		l.expectService(ctx, "b", finalizersOf, BeEmpty())
 	})
 
+	It("moves nobody for what others came to ask for while it was down", func(ctx SpecContext) {
+		a, b := ours("a", 80), ours("b", 81)
+		l.remove("a", "b")
+		l.apply(ctx, a.manifest(), a.on("pod1"))
+		l.expectService(ctx, "a", addressOf, Equal("203.0.113.1"))
+		l.apply(ctx, b.manifest(), b.on("pod2"))
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1", "203.0.113.1:81/tcp pod2")
+		l.expectService(ctx, "b", addressOf, Equal("203.0.113.1"))
+		a.port = 81
+		l.restart(ctx, "ctl1", func() { l.apply(ctx, a.manifest()) })
+		l.expectServed(ctx, "203.0.113.1:81/tcp pod2", "203.0.113.2:81/tcp pod1")
+		l.expectService(ctx, "a", addressOf, Equal("203.0.113.2"))
+	})
+
 	It("leaves to another class what went over to it while it was down", func(ctx SpecContext) {
 		a := ours("a", 80)
 		l.remove("a")
