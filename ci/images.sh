@@ -55,15 +55,17 @@ libraries_into() {
 	done
 }
 
-# client: BIRD, ip and a few more, and weir-topo to ask with. It waits for what is to be run in it.
+# client: BIRD, ip and a few more, and weir-topo to ask with. It waits for what is to be run in it. Its tag is of what it
+# holds, so that the client of another copy is another image in a daemon that both use.
 client() {
-	local arch to
+	local arch to tag
 	arch=$(go env GOARCH)
 	to=build/images/$arch/client
 	programs_into "$to" bird birdc ip tcpdump dd cat
 	mkdir -p "$to"/{etc,run,tmp}
 	cp "build/images/$arch/out/weir-topo" "$to/bin/"
-	build/tools/image -f - -context "build/images/$arch" -t localhost/weir-client:latest -o "build/images/$arch/client.tar" <<-'END'
+	tag=$({ declare -f client && cd "$to" && find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c -12)
+	build/tools/image -f - -context "build/images/$arch" -t "localhost/weir-client:$tag" -o "build/images/$arch/client.tar" <<-'END'
 		FROM scratch
 		COPY client /
 		ENV PATH=/bin

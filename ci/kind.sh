@@ -36,8 +36,9 @@ has_stock_image() {
 # load_own_image gives the daemon the node image that is made here, and says so to the suite.
 load_own_image() {
 	ci/nodeimage.sh
-	E2E_NODE_IMAGE=$(docker load --quiet --input build/nodeimage/node.tar)
-	export E2E_NODE_IMAGE=${E2E_NODE_IMAGE#Loaded image: }
+	# Before, docker may say what image it takes the tag from.
+	E2E_NODE_IMAGE=$(docker load --quiet --input build/nodeimage/node.tar | sed -n 's/^Loaded image: //p')
+	export E2E_NODE_IMAGE
 }
 
 # prepare: builds what a cluster is made of and has a daemon with it. Where none runs, the private daemon $id is started.

@@ -15,7 +15,6 @@ source ci/lib/wait.sh
 readonly store=$PWD/build/nodeimage
 readonly programs=build/kube
 readonly kubernetes=v1.34.4 # kubeadm asks for images of its own version
-readonly name=weir-node:$kubernetes
 
 # What a node has of Debian: kind's own list, less what only other snapshotters and storage need.
 readonly packages=(bash ca-certificates conntrack curl dbus ethtool iproute2 iptables iputils-ping jq kmod libseccomp2 mount
@@ -171,6 +170,8 @@ make_node
 preload
 say "packing the node"
 tar --create --numeric-owner --xattrs --sort=name --directory "$store/node" --file "$store/root.tar" .
+# Another copy's may be another image in a daemon that both use.
+name=weir-node:$kubernetes-${hash:0:12}
 build/tools/image -f ci/nodeimage/node.Dockerfile -context "$store" -t "$name" -o "$store/node.tar"
 # What only the archive is made of is 2 GB.
 rm -rf "$store/node" "$store/root.tar" "$store/images" "$store/userland"

@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// clientImage is what ci/images.sh makes for the client: BIRD, ip and weir-topo.
-const clientImage = "localhost/weir-client:latest"
-
 // birdConfig is the article's client: AS 65101, what BGP teaches goes to the kernel. The masters' sessions are appended.
 const birdConfig = `log stderr all;
 protocol device { scan time 5; }
@@ -38,12 +35,19 @@ func (c *Cluster) clientName() string { return c.Name + "-client" }
 
 // StartClient puts the client beside the cluster, out of the archive of its image.
 func (c *Cluster) StartClient(ctx context.Context, archive string) error {
-	if _, err := docker(ctx, nil, "load", "--quiet", "--input", archive); err != nil {
+	loaded, err := docker(ctx, nil, "load", "--quiet", "--input", archive)
+	if err != nil {
 		return err
 	}
+	// Before, docker may say what image it takes the tag from.
+	_, tag, found := strings.Cut(loaded, "Loaded image: ")
+	if !found {
+		return fmt.Errorf("load %s: docker says %q and names no image", archive, loaded)
+	}
+	c.clientImage = strings.TrimSpace(tag)
 	name := c.clientName()
-	_, err := docker(ctx, nil, "run", "--detach", "--interactive", "--name", name, "--hostname", "client", "--network", c.Name,
-		"--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", clientImage)
+	_, err = docker(ctx, nil, "run", "--detach", "--interactive", "--name", name, "--hostname", "client", "--network", c.Name,
+		"--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", c.clientImage)
 	if err != nil {
 		return err
 	}

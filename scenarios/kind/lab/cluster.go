@@ -48,8 +48,9 @@ type Cluster struct {
 	// ListenBGPPort is where weir speaks BGP; zero is BGP's own port. PeerClient tells the client.
 	ListenBGPPort uint16
 
-	provider *cluster.Provider
-	dir      string // kubeconfig and certificates, as long as the cluster stands
+	provider    *cluster.Provider
+	dir         string // kubeconfig and certificates, as long as the cluster stands
+	clientImage string // what ci/images.sh made for the client: BIRD, ip and weir-topo
 }
 
 // Named is a cluster that may stand already. dir is a folder for its files.

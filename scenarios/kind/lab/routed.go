@@ -56,7 +56,7 @@ template bgp node {
 }
 `
 
-// routedManifest is its speaker, on every node at BGP's own port.
+// routedManifest is its speaker, on every node at BGP's own port, out of an image.
 const routedManifest = `apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: cni-bgp, namespace: kube-system}
@@ -69,7 +69,7 @@ spec:
       tolerations: [{operator: Exists}]
       containers:
       - name: bird
-        image: ` + clientImage + `
+        image: %s
         imagePullPolicy: Never
         command: [bird, -f, -c, /etc/cni-bgp/bird.conf, -s, /run/bird.ctl]
         securityContext: {capabilities: {add: [NET_ADMIN, NET_RAW]}}
@@ -117,7 +117,7 @@ func (c *Cluster) Route(ctx context.Context, images string) error {
 			return err
 		}
 	}
-	if _, err := c.feed(ctx, routedManifest, "apply"); err != nil {
+	if _, err := c.feed(ctx, fmt.Sprintf(routedManifest, c.clientImage), "apply"); err != nil {
 		return err
 	}
 	_, err := c.Kubectl(ctx, "-n", "kube-system", "rollout", "status", "daemonset/cni-bgp", "--timeout="+time.Minute.String())

@@ -28,7 +28,7 @@ func (c *Cluster) PrepareXDP(ctx context.Context) (err error) {
 		defer cancel()
 		err = errors.Join(err, removeContainer(ending, name))
 	}()
-	if _, err := docker(ctx, nil, "run", "--detach", "--interactive", "--name", name, "--network", "host", clientImage); err != nil {
+	if _, err := docker(ctx, nil, "run", "--detach", "--interactive", "--name", name, "--network", "host", c.clientImage); err != nil {
 		return err
 	}
 	ns, err := namespace(ctx, name)
