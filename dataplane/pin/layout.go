@@ -10,16 +10,20 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/weir-lb/weir/bpf"
 )
 
 // compatible says why a pinned map is not what its spec asks for, nil when it
 // is.
 func (f *Folder) compatible(name string, spec *ebpf.MapSpec, m *ebpf.Map) error {
-	if m.MaxEntries() != spec.MaxEntries && m.Type() == spec.Type {
-		return fmt.Errorf("it has room for %d entries, %d are asked for; give --max-flows as before, "+
-			"or stop the version that made it with `weirctl drain` first", m.MaxEntries(), spec.MaxEntries)
-	}
 	then := "start the version that made it, or stop that with `weirctl drain` first"
+	if m.MaxEntries() != spec.MaxEntries && m.Type() == spec.Type {
+		if name == bpf.MapFlows || name == bpf.MapFlowsNew {
+			then = "give --max-flows as before, or stop the version that made it with `weirctl drain` first"
+		}
+		return fmt.Errorf("it has room for %d entries, %d are asked for; %s", m.MaxEntries(), spec.MaxEntries, then)
+	}
 	if err := spec.Compatible(m); err != nil {
 		return fmt.Errorf("%w; %s", err, then)
 	}

@@ -109,6 +109,9 @@ func TestAnotherLayoutIsRefused(t *testing.T) {
 		{"a size", "it has room for 4096 entries, 8192 are asked for; give --max-flows as before", func(s map[string]*ebpf.MapSpec) {
 			s[bpf.MapFlows].MaxEntries = 8192
 		}},
+		{"a size that no flag gives", "it has room for 4096 entries, 8192 are asked for; start the version that made it", func(s map[string]*ebpf.MapSpec) {
+			s[bpf.MapVIPs].MaxEntries = 8192
+		}},
 		{"a longer value", "ValueSize: 8 changed to 12", func(s map[string]*ebpf.MapSpec) {
 			s[bpf.MapVIPs].ValueSize, s[bpf.MapVIPs].Value = 12, nil
 		}},
