@@ -90,6 +90,8 @@ func (t *Table) promoteOne(key bpf.FlowKey) (bool, error) {
 		return false, err
 	}
 	flow.State, reply.State = bpf.FlowEstablished, bpf.FlowEstablished
+	// The map may have given an entry away while it was read: the way is asked for again.
+	flow.Nexthop, reply.Nexthop = 0, 0
 	if ok, err := t.maps.InsertFlow(maps.Established, replyKey, reply); err != nil || !ok {
 		return false, err
 	}

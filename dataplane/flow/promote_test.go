@@ -82,6 +82,29 @@ func TestUnansweredUDPIsPromotedByAge(t *testing.T) {
 	}
 }
 
+// An entry of flows_new may become another connection's while it is read, and that
+// one's way is not this one's: a promoted flow asks for its own.
+func TestPromotionByAgeKeepsNoNextHop(t *testing.T) {
+	m := newMemory()
+	key, reply := m.connection(maps.HalfOpen, v1.UDP, bpf.FlowHalfOpen, 0, 0)
+	for _, k := range []bpf.FlowKey{key, reply} {
+		f := m.tables[maps.HalfOpen][k]
+		f.Nexthop = 1<<16 | 9
+		m.tables[maps.HalfOpen][k] = f
+	}
+	table := New(m, ticks{}, 64)
+	mustSweep(t, table)
+	m.speak(key)
+	if n := mustSweep(t, table).Promoted; n != 1 {
+		t.Fatalf("promoted %d, want 1", n)
+	}
+	for k, f := range m.tables[maps.Established] {
+		if f.Nexthop != 0 {
+			t.Errorf("%+v has next hop %#x in flows, want none", k, f.Nexthop)
+		}
+	}
+}
+
 func TestPromotionByAgeHasAQuota(t *testing.T) {
 	m := newMemory()
 	table := New(m, ticks{}, 64) // 4 connections
