@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Where packets leave. The FIB is asked when a flow has no next hop of the
- * present generation; the answer is shared by all flows that leave the same way.
+ * present generation; flows that leave the same way share a slot for the answer.
  */
 #ifndef WEIR_LIB_NEXTHOP_H
 #define WEIR_LIB_NEXTHOP_H
@@ -124,9 +124,9 @@ static __always_inline __u32 nexthop_length(ctx_t *ctx, const struct packet *pac
 	return segment ? packet->headers + segment : packet->length;
 }
 
-/* Asks the FIB and stores the answer with the flow. COUNTER_FORWARDED: route is
- * set; anything else is why the packet must be dropped. With DROP_MTU_EXCEEDED
- * route has the MTU.
+/* Asks the FIB and stores the answer with the flow; without a neighbour there is none
+ * to store. COUNTER_FORWARDED: route is set; anything else is why the packet must be
+ * dropped. With DROP_MTU_EXCEEDED route has the MTU.
  */
 static __noinline enum counter nexthop_resolve(ctx_t *ctx, const struct packet *packet,
 					       struct flow *flow, struct route *route)
@@ -154,6 +154,8 @@ static __noinline enum counter nexthop_resolve(ctx_t *ctx, const struct packet *
 	hop->generation = now->nexthop_generation;
 	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	hop->mtu = fib.mtu_result;
+	if (result != BPF_FIB_LKUP_RET_SUCCESS)
+		flow->nexthop = 0; /* what it was would be new again 65536 generations on */
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return nexthop_refusal(result);
 	hop->ifindex = fib.ifindex;

@@ -3,6 +3,8 @@ package packettest
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/weir-lb/weir/bpf"
@@ -326,6 +328,84 @@ func TestEveryWayIsFound(t *testing.T) {
 		}
 		if len(places) != 4 {
 			t.Errorf("the second packet went by a copy in lines %v of 4, want all", places)
+		}
+	})
+}
+
+// What a copy has counted is its flow's also where another flow takes the line.
+func TestEvictedCopiesSettle(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		w.connect(t, hook, 40000)
+		w.connect(t, hook, 40001)
+		key, flow := w.flowOf(t, "client:40000")
+		lines := make([]bpf.Cached, w.maps[bpf.MapCache].MaxEntries())
+		for i := range lines { // their time is over
+			lines[i] = bpf.Cached{Key: key, Packets: 7, Bytes: 700, Filled: flow.LastSeen - 1000, LastSeen: flow.LastSeen + 9}
+			r := &lines[i].Rewrite
+			r.Saddr, r.Daddr, r.Sport, r.Dport = flow.Saddr, flow.Daddr, flow.Sport, flow.Dport
+			r.CsumAddr, r.CsumPort = flow.CsumAddr, flow.CsumPort
+		}
+		if err := w.putCache(lines); err != nil {
+			t.Fatal(err)
+		}
+		if w.send(t, hook, "", tcpPacket("client:40001", "vip:80", ack|psh)) == nil {
+			t.Fatal("data were not sent")
+		}
+		if w.copyOf(t, "client:40001") == nil {
+			t.Fatal("no line was taken")
+		}
+		want := flow
+		want.Packets, want.Bytes, want.LastSeen = flow.Packets+7, flow.Bytes+700, flow.LastSeen+9
+		if _, after := w.flowOf(t, "client:40000"); after != want {
+			t.Errorf("the flow is %+v, want %+v", after, want)
+		}
+	})
+}
+
+// A copy says when it was used last, by which the one that is idle gives way.
+func TestCopiesSayWhenTheyWereUsed(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		w.connect(t, hook, 40000)
+		for _, when := range []string{"filled", "used"} {
+			begin := uint32(w.clock(t).Jiffies)
+			if w.send(t, hook, "", tcpPacket("client:40000", "vip:80", ack|psh)) == nil {
+				t.Fatal("data were not sent")
+			}
+			if c := w.copyOf(t, "client:40000"); c == nil || int32(c.LastSeen-begin) < 0 {
+				t.Errorf("%s at tick %d at the earliest, the copy is %+v", when, begin, c)
+			}
+			w.changeCopies(t, func(c *bpf.Cached) { c.LastSeen -= 40 })
+		}
+	})
+}
+
+// A CPU has lines of its own alone, whichever its flows are.
+func TestCopiesStayWithTheirCPU(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		var given []string
+		for port := 40000; port < 40400; port++ {
+			given = append(given, pair("flows", "established", "tcp", fmt.Sprintf("client:%d", port), "vip:80", fmt.Sprintf("vip:%d", port), "b1:8080")...)
+		}
+		if err := w.program(newState(), given); err != nil {
+			t.Fatal(err)
+		}
+		for port := 40000; port < 40400; port++ {
+			if w.send(t, hook, "", tcpPacket(fmt.Sprintf("client:%d", port), "vip:80", ack|psh)) == nil {
+				t.Fatal("data were not sent")
+			}
+		}
+		lines, err := w.allCopies()
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := map[int]int{}
+		for i, c := range lines {
+			if c.Key.Proto != 0 {
+				used[i/cacheLines]++
+			}
+		}
+		if len(used) != 1 || !slices.Contains(slices.Collect(maps.Values(used)), cacheLines) {
+			t.Errorf("lines in use of each CPU: %v, want all %d of one", used, cacheLines)
 		}
 	})
 }

@@ -232,6 +232,36 @@ func TestMovedRouteLeavesItsGateway(t *testing.T) {
 	})
 }
 
+// A flow whose new way has no neighbour keeps none of its last way: the numbers of
+// generations come again in a flow's word, and a copy would be of nothing.
+func TestWayWithoutNeighbourLeavesNoNextHop(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		given := pair("flows", "established", "tcp", "client2:40001", "vip:80", "vip:40001", "198.18.0.10:8080")
+		if err := w.program(newState(), given); err != nil {
+			t.Fatal(err)
+		}
+		p := tcpPacket("client2:40001", "vip:80", ack)
+		if w.send(t, hook, "", p) == nil {
+			t.Fatal("the packet did not go to the gateway")
+		}
+		w.setRoute(t, "198.18.0.10", "nowhere")
+		if err := w.nextGeneration(); err != nil {
+			t.Fatal(err)
+		}
+		w.send(t, hook, "", p)
+		if err := w.emptyCache(); err != nil {
+			t.Fatal(err)
+		}
+		w.send(t, hook, "", p)
+		if _, flow := w.flowOf(t, "client2:40001"); flow.Nexthop != 0 {
+			t.Errorf("the flow has next hop %#x, want none", flow.Nexthop)
+		}
+		if c := w.copyOf(t, "client2:40001"); c != nil {
+			t.Errorf("there is a copy: %+v", c)
+		}
+	})
+}
+
 // A bridge floods: a frame of a flow to another station is that station's to send,
 // also when the next hop is known already.
 func TestFloodedFramesAreLeftAlone(t *testing.T) {
