@@ -124,7 +124,7 @@ static __always_inline struct cached *cache_victim(__u32 hash, const struct flow
 }
 
 /* Copies an entry of flows that a packet was just sent by; before is when the one before
- * it was seen. A connection that is over gets no line any more.
+ * it was seen. A connection that is over has no line any more.
  */
 static __noinline int cache_fill(const struct flow_key *key, struct flow *flow, __u64 version,
 				 __u32 before)
@@ -132,10 +132,14 @@ static __noinline int cache_fill(const struct flow_key *key, struct flow *flow, 
 	__u32 hash = cache_hash(key);
 	struct cached *line;
 
-	if (!flow->nexthop || flow->flags & FLOW_UP || flow->state == FLOW_CLOSING)
+	if (!flow->nexthop || flow->flags & FLOW_UP)
 		return 0;
+	if (flow->state == FLOW_CLOSING)
+		return cache_drop(key, flow);
 	line = cache_at(key, hash);
-	if (!line) {
+	if (line) {
+		cache_settle(line, flow);
+	} else {
 		line = cache_victim(hash, flow, before);
 		if (line && line->packets) {
 			struct flow *old = bpf_map_lookup_elem(&flows, &line->key);
@@ -146,7 +150,6 @@ static __noinline int cache_fill(const struct flow_key *key, struct flow *flow, 
 	}
 	if (!line)
 		return 0;
-	cache_settle(line, flow);
 	*line = (struct cached){
 		.key = *key,
 		.rewrite = *flow_rewrite(flow),

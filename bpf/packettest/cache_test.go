@@ -332,19 +332,22 @@ func TestEveryWayIsFound(t *testing.T) {
 	})
 }
 
+// copiesOf returns n copies of a flow whose time is over, each with 7 packets that it does
+// not know of.
+func copiesOf(key bpf.FlowKey, flow bpf.Flow, n uint32) []bpf.Cached {
+	c := bpf.Cached{Key: key, Packets: 7, Bytes: 700, Filled: flow.LastSeen - 1000, LastSeen: flow.LastSeen + 9}
+	c.Rewrite.Saddr, c.Rewrite.Daddr, c.Rewrite.Sport, c.Rewrite.Dport = flow.Saddr, flow.Daddr, flow.Sport, flow.Dport
+	c.Rewrite.CsumAddr, c.Rewrite.CsumPort = flow.CsumAddr, flow.CsumPort
+	return slices.Repeat([]bpf.Cached{c}, int(n))
+}
+
 // What a copy has counted is its flow's also where another flow takes the line.
 func TestEvictedCopiesSettle(t *testing.T) {
 	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
 		w.connect(t, hook, 40000)
 		w.connect(t, hook, 40001)
 		key, flow := w.flowOf(t, "client:40000")
-		lines := make([]bpf.Cached, w.maps[bpf.MapCache].MaxEntries())
-		for i := range lines { // their time is over
-			lines[i] = bpf.Cached{Key: key, Packets: 7, Bytes: 700, Filled: flow.LastSeen - 1000, LastSeen: flow.LastSeen + 9}
-			r := &lines[i].Rewrite
-			r.Saddr, r.Daddr, r.Sport, r.Dport = flow.Saddr, flow.Daddr, flow.Sport, flow.Dport
-			r.CsumAddr, r.CsumPort = flow.CsumAddr, flow.CsumPort
-		}
+		lines := copiesOf(key, flow, w.maps[bpf.MapCache].MaxEntries())
 		if err := w.putCache(lines); err != nil {
 			t.Fatal(err)
 		}
@@ -358,6 +361,30 @@ func TestEvictedCopiesSettle(t *testing.T) {
 		want.Packets, want.Bytes, want.LastSeen = flow.Packets+7, flow.Bytes+700, flow.LastSeen+9
 		if _, after := w.flowOf(t, "client:40000"); after != want {
 			t.Errorf("the flow is %+v, want %+v", after, want)
+		}
+	})
+}
+
+// A line of a connection that is gone, of which another client's answers got the same
+// rewrite, gives its counts to nobody.
+func TestCountsOfAnotherKeyAreNotTaken(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		source := w.connect(t, hook, 40000)
+		answer := tcpPacket("b1:8080", fmt.Sprintf("vip:%d", source), ack|psh)
+		w.send(t, hook, "server0", answer)
+		key, flow := w.flowOf(t, "b1:8080")
+		lines := copiesOf(key, flow, w.maps[bpf.MapCache].MaxEntries())
+		for i := range lines {
+			lines[i].Key.Saddr = bpf.Addr(addr("b2"))
+		}
+		if err := w.putCache(lines); err != nil {
+			t.Fatal(err)
+		}
+		if w.send(t, hook, "server0", answer) == nil {
+			t.Fatal("data were not sent")
+		}
+		if _, after := w.flowOf(t, "b1:8080"); after.Packets != flow.Packets+1 {
+			t.Errorf("counted %d packets, want %d", after.Packets, flow.Packets+1)
 		}
 	})
 }
@@ -421,6 +448,32 @@ func TestNoCopyOfWhatIsOver(t *testing.T) {
 			t.Fatal("the last ACK was not sent")
 		}
 		if c := w.copyOf(t, "client:40000"); c != nil {
+			t.Errorf("there is a copy: %+v", c)
+		}
+	})
+}
+
+// A connection may be over by what the other end has sent, to another CPU maybe: the copy
+// that is left here goes with the next packet, and what it has counted is its flow's, not
+// the next connection's between the same ends.
+func TestCopyOfWhatIsOverSettles(t *testing.T) {
+	hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+		source := w.connect(t, hook, 40000)
+		answer := tcpPacket("b1:8080", fmt.Sprintf("vip:%d", source), ack|psh)
+		w.send(t, hook, "server0", answer)
+		w.send(t, hook, "server0", answer)
+		if c := w.copyOf(t, "b1:8080"); c == nil || c.Packets != 1 {
+			t.Fatalf("the copy is %+v, want it to have counted a packet", c)
+		}
+		w.send(t, hook, "", tcpPacket("client:40000", "vip:80", rst))
+		w.changeCopies(t, func(c *bpf.Cached) { c.Filled -= 251 })
+		if w.send(t, hook, "server0", answer) == nil {
+			t.Fatal("data that were under way were not sent")
+		}
+		if _, flow := w.flowOf(t, "b1:8080"); flow.Packets != 4 {
+			t.Errorf("flows counts %d packets, want 4", flow.Packets)
+		}
+		if c := w.copyOf(t, "b1:8080"); c != nil {
 			t.Errorf("there is a copy: %+v", c)
 		}
 	})
