@@ -23,6 +23,8 @@ func TestEvents(t *testing.T) {
 		return snap
 	}
 	well := lb("a", ports("80:30080/TCP"))
+	proxy := note("loxilb.io/useproxyprotov2", "yes")
+	ignored := "loxilb.io/useproxyprotov2 (put a proxy that speaks it behind the Service); remove what you do not need"
 	var last Decision
 	for _, step := range []struct {
 		says string
@@ -45,6 +47,10 @@ func TestEvents(t *testing.T) {
 			"Normal service/default/a Assigned: 123.123.123.1 from pool defaultPool",
 			"Normal service/default/a EndpointsReady: 1 backend",
 			"Normal node/master1 Active: 192.168.80.10 is active for at least one address"}},
+		{"an annotation says what weir does not do", snapshot(lb("a", ports("80:30080/TCP"), proxy), endpoint(""), "192.168.80.10@master1"), []string{
+			"Normal service/default/a ValidWithIgnored: without effect here: " + ignored}},
+		{"and one more is wrong", snapshot(lb("a", ports("80:30080/TCP"), proxy, note("loxilb.io/probetype", "x")), endpoint(""), "192.168.80.10@master1"), []string{
+			`Normal service/default/a ProbeDefaults: probes are as weir does them by default, since loxilb.io/probetype: unknown probe "x", use tcp, udp, sctp, http, https or ping; without effect here: ` + ignored}},
 		{"the active node leaves", snapshot(well, endpoint(""), "192.168.80.11@master2"), []string{
 			"Normal node/master2 Joined: 192.168.80.11 runs weir as lb",
 			"Normal node/master2 Active: 192.168.80.11 is active for at least one address",

@@ -45,7 +45,7 @@ func TestUnservedAnnotationsAreNamed(t *testing.T) {
 				t.Errorf("%s: refused %v, ignored %q", prefix+u.Name, bad, s.ignored)
 			}
 			service := &service{settings: s}
-			if c := accepted(service); c.Reason != ReasonValidWithIgnored || !strings.Contains(c.Message, prefix+u.Name) {
+			if c := accepted(service); c.Reason != ReasonValidWithIgnored || !strings.Contains(c.Message, prefix+u.Name+" ("+u.Instead+")") {
 				t.Errorf("%s: condition %+v", prefix+u.Name, c)
 			}
 		}

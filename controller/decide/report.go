@@ -103,11 +103,26 @@ func accepted(s *service) v1.Condition {
 	case len(s.probe.faults) > 0:
 		c.Reason = ReasonProbeDefaults
 		c.Message = "probes are as weir does them by default, since " + strings.Join(s.probe.faults, "; ")
+		if len(s.ignored) > 0 {
+			c.Message += "; " + withoutEffect(s.ignored)
+		}
 	case len(s.ignored) > 0:
-		c.Reason = ReasonValidWithIgnored
-		c.Message = "without effect here: " + strings.Join(s.ignored, ", ") + "; remove what you do not need"
+		c.Reason, c.Message = ReasonValidWithIgnored, withoutEffect(s.ignored)
 	}
 	return c
+}
+
+// withoutEffect names what changes nothing, with what to do instead where that is known.
+func withoutEffect(ignored []string) string {
+	said := slices.Clone(ignored)
+	for _, u := range UnservedAnnotations() {
+		for i, text := range ignored {
+			if text == prefixLoxiLB+u.Name || text == prefixWeir+u.Name {
+				said[i] += " (" + u.Instead + ")"
+			}
+		}
+	}
+	return "without effect here: " + strings.Join(said, ", ") + "; remove what you do not need"
 }
 
 // poolsOf names the pools that addresses come from, each once.
