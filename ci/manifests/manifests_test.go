@@ -61,7 +61,7 @@ func TestChartValues(t *testing.T) {
 
 func TestContainersHaveNoMoreRightsThanTheyNeed(t *testing.T) {
 	want := map[string][]string{
-		"cleanup":   {"BPF", "NET_ADMIN", "PERFMON"},
+		"cleanup":   {"NET_ADMIN"},
 		"kube-weir": nil,
 		"weir":      {"BPF", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "PERFMON"},
 		"weir-peer": {"NET_ADMIN", "NET_BIND_SERVICE"},

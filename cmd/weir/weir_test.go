@@ -27,8 +27,10 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 func TestMain(m *testing.M) {
-	if ran, code := runAsWeir(); ran {
-		os.Exit(code)
+	for _, instead := range []func() (bool, int){runAsWeir, runAsContainer} {
+		if ran, code := instead(); ran {
+			os.Exit(code)
+		}
 	}
 	// Queues of peers that GoBGP has let go may stay (bgp/gobgp, TestMain).
 	leaktest.Main(m, goleak.IgnoreAnyFunction("github.com/eapache/channels.(*InfiniteChannel).infiniteBuffer"))
