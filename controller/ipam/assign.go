@@ -79,7 +79,7 @@ type Request struct {
 	// Ports, at least one, none twice.
 	Ports []Port
 	// Pool is optional; empty means DefaultPool, or the first pool where none
-	// has that name, and for a Want with an Address any pool.
+	// has that name, and for an address that is held or asked for any pool.
 	Pool string
 	// Wants are one a family at most, in the order of the answers.
 	Wants []Want
@@ -125,6 +125,10 @@ type Options struct {
 // before taking any; requests that are equal in that are served in the order
 // given. No two services get the same port of an address.
 //
+// What is held is kept over edits of the pools as long as the selected pool, or
+// any where none is selected, has it. What has left that is given up, and another
+// one is looked for as for a new service.
+//
 // The cost is linear in requests and in the addresses looked at; one that has
 // a port taken is looked at once for that port, not once a request.
 func Assign(pools []Pool, requests []Request, opts Options) []Assignment {
@@ -169,7 +173,7 @@ func keep(t *table, r Request, had Addresses, given []Given) {
 		if given[i].answered() || !a.IsValid() || a.Is6() != w.IPv6 || (w.Address.IsValid() && w.Address != a) {
 			continue
 		}
-		pool, err := t.poolFor(r, w, a)
+		pool, err := t.poolFor(r, a)
 		if err != nil || t.conflict(a, r.Ports) != nil {
 			continue
 		}

@@ -18,6 +18,7 @@ import (
 // for and what the last round gave them.
 type world struct {
 	pools     []Pool
+	gone      []Pool // that were removed
 	exclusive bool
 	services  map[string]Request
 	// wishes are what a service wants of each family if it wants it, IPv4 first.
@@ -28,17 +29,18 @@ type world struct {
 	changed map[string]bool
 }
 
-// TestNothingMovesNothingDoubles runs random events, restarts and reorderings
-// and holds after each round: no port of an address has two owners, every
-// address is in a pool, a service that nobody touched keeps its addresses, one
-// whose families changed keeps that of the family that stays, and who wants both
-// or none has both, or none but what it had.
+// TestNothingMovesNothingDoubles runs random events, restarts, reorderings and
+// edits of the pools and holds after each round: no port of an address has two
+// owners, every address is in a pool, a service that nobody touched keeps its
+// addresses as long as a pool that it may have them from has them and gives them
+// up then, one whose families changed keeps that of the family that stays, and who
+// wants both or none has both, or none but what it had.
 func TestNothingMovesNothingDoubles(t *testing.T) {
-	checkMore(t, 4000)
+	checkMore(t, 10000)
 	pools := mustPools(t, "defaultPool=10.0.0.1-10.0.0.3,defaultPool=2001:db8::1-2001:db8::2,b=10.0.1.1-10.0.1.2,b=2001:db8:0:1::1-2001:db8:0:1::3")
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &world{
-			pools: pools, exclusive: rapid.Bool().Draw(rt, "exclusive"),
+			pools: slices.Clone(pools), exclusive: rapid.Bool().Draw(rt, "exclusive"),
 			services: map[string]Request{}, wishes: map[string][2]Want{}, last: map[string]Addresses{}, changed: map[string]bool{},
 		}
 		rt.Repeat(map[string]func(*rapid.T){
@@ -49,7 +51,16 @@ func TestNothingMovesNothingDoubles(t *testing.T) {
 			// A controller that lost its memory has the status alone.
 			"restart": func(rt *rapid.T) { w.round(rt, fromStatus) },
 			// One whose memory has what no status says, as that of a cluster.
-			"restart of half": func(rt *rapid.T) { w.round(rt, fromBoth) },
+			"restart of half":    func(rt *rapid.T) { w.round(rt, fromBoth) },
+			"add a pool":         w.addPool,
+			"grow a pool":        w.growPool,
+			"shrink a pool":      w.shrinkPool,
+			"split a pool":       w.splitPool,
+			"rename a pool":      w.renamePool,
+			"remove a pool":      w.removePool,
+			"bring a pool back":  w.bringBack,
+			"reorder the pools":  w.reorderPools,
+			"reorder its ranges": w.reorderRanges,
 		})
 	})
 }
@@ -183,8 +194,11 @@ func (w *world) check(rt *rapid.T, requests []Request, got []Assignment, portsKn
 		failed := slices.ContainsFunc(a.Given, func(g Given) bool { return g.Err != nil })
 		for j, g := range a.Given {
 			before := w.last[r.Owner].Of(r.Wants[j].IPv6)
-			if settled && before.IsValid() && g.Address != before {
+			if settled && w.mayKeep(r, before) && g.Address != before {
 				rt.Fatalf("%s moved from %s to %s (%v)", r.Owner, before, g.Address, g.Err)
+			}
+			if g.Err == nil && g.Address != before && !r.Wants[j].Address.IsValid() && g.Pool != w.selected(r, g.Address.Is6()) {
+				rt.Fatalf("%s got %s of pool %s, want one of pool %s", r.Owner, g.Address, g.Pool, w.selected(r, g.Address.Is6()))
 			}
 			if g.Err != nil {
 				continue
@@ -249,8 +263,8 @@ func (w *world) checkRefusals(rt *rapid.T, r Request, a Assignment, owners map[n
 
 // free is an address that would do.
 func (w *world) free(r Request, want Want, owners map[netip.Addr]map[Port]string) netip.Addr {
-	for i, pool := range w.pools {
-		selected := r.Pool == pool.Name || (r.Pool == "" && (i == 0 || want.Address.IsValid()))
+	for _, pool := range w.pools {
+		selected := w.selected(r, want.IPv6) == pool.Name || (r.Pool == "" && want.Address.IsValid())
 		for _, rg := range pool.Ranges {
 			for x := rg.From(); selected && x.Is6() == want.IPv6 && rg.Contains(x); x = x.Next() {
 				free := (!want.Address.IsValid() || want.Address == x) && (!w.exclusive || len(owners[x]) == 0)
@@ -264,6 +278,34 @@ func (w *world) free(r Request, want Want, owners map[netip.Addr]map[Port]string
 		}
 	}
 	return netip.Addr{}
+}
+
+// mayKeep says that a pool has an address which r may have it from.
+func (w *world) mayKeep(r Request, a netip.Addr) bool {
+	return slices.ContainsFunc(w.pools, func(p Pool) bool { return p.Contains(a) && (r.Pool == "" || r.Pool == p.Name) })
+}
+
+// selected is the pool of which a new address comes.
+func (w *world) selected(r Request, ipv6 bool) string {
+	if r.Pool != "" {
+		return r.Pool
+	}
+	def := w.pool(DefaultPool)
+	switch {
+	case len(w.pools) == 0:
+		return ""
+	case def < 0 || (!w.hasFamily(def, ipv6) && w.hasFamily(0, ipv6)):
+		return w.pools[0].Name
+	}
+	return DefaultPool
+}
+
+func (w *world) hasFamily(pool int, ipv6 bool) bool {
+	return slices.ContainsFunc(w.pools[pool].Ranges, func(r Range) bool { return r.From().Is6() == ipv6 })
+}
+
+func (w *world) pool(name string) int {
+	return slices.IndexFunc(w.pools, func(p Pool) bool { return p.Name == name })
 }
 
 // TestLowestIsFirstFit compares the walk that remembers where each port is

@@ -53,20 +53,25 @@ func (t *table) selectPool(name string, ipv6 bool) (int, error) {
 	if i := t.named(name); i >= 0 {
 		return i, nil
 	}
-	return 0, fmt.Errorf("%w: %q; use one of %s", ErrNoSuchPool, name, poolNames(t.pools))
+	return 0, t.noSuchPool(name)
+}
+
+func (t *table) noSuchPool(name string) error {
+	return fmt.Errorf("%w: %q; use one of %s", ErrNoSuchPool, name, poolNames(t.pools))
 }
 
 func (t *table) named(name string) int {
 	return slices.IndexFunc(t.pools, func(p Pool) bool { return p.Name == name })
 }
 
-// poolFor finds the pool that r may take a from, for what it wants.
-func (t *table) poolFor(r Request, w Want, a netip.Addr) (Pool, error) {
-	// A service that names neither a pool nor an address keeps to the default.
-	if r.Pool != "" || !w.Address.IsValid() {
-		i, err := t.selectPool(r.Pool, w.IPv6)
-		if err != nil {
-			return Pool{}, err
+// poolFor finds the pool that r may have a from, which it holds or asks for. One
+// that names no pool may have it from any: pools are split, renamed and given
+// another order under services that rest.
+func (t *table) poolFor(r Request, a netip.Addr) (Pool, error) {
+	if r.Pool != "" {
+		i := t.named(r.Pool)
+		if i < 0 {
+			return Pool{}, t.noSuchPool(r.Pool)
 		}
 		if p := t.pools[i]; p.Contains(a) {
 			return p, nil
@@ -112,7 +117,7 @@ func (t *table) take(a netip.Addr, ports []Port, owner string) {
 // find looks for what r wants, and takes nothing.
 func (t *table) find(r Request, w Want) Given {
 	if w.Address.IsValid() {
-		pool, err := t.poolFor(r, w, w.Address)
+		pool, err := t.poolFor(r, w.Address)
 		if err == nil {
 			err = t.conflict(w.Address, r.Ports)
 		}
