@@ -4,7 +4,7 @@
 #   go         gofmt, go vet, golangci-lint (.golangci.yaml), go.mod tidy
 #   c          clang-format (.clang-format)
 #   shell      shellcheck
-#   manifests  deploy/base and the Helm chart render to the same objects, deploy/vagrant parses and applies deploy/article
+#   manifests  deploy/base and the Helm chart render to the same objects, deploy/article and deploy/vagrant are the article's
 #   house      hygiene.sh: what no linter knows
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
