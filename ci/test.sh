@@ -34,8 +34,16 @@ judged() {
 	guarded piped "$@"
 }
 
+# modules_with_tests: folders of the modules of their own, but for ci/manifests, whose tests lint.sh runs.
+modules_with_tests() {
+	local module
+	git ls-files '*/go.mod' | xargs -n 1 dirname | grep -vx ci/manifests | while read -r module; do
+		if [[ -n $(git ls-files "$module/*_test.go") ]]; then echo "$module"; fi
+	done
+}
+
 unit() {
-	local list packages race=() cgo=0
+	local list packages modules module race=() cgo=0 status=0
 	if [[ ${RACE:-} == 1 ]]; then
 		ci/setup.sh race
 		race=(-race) cgo=1
@@ -44,7 +52,14 @@ unit() {
 	[[ -n $list ]] || die "no unit tests found"
 	mapfile -t packages <<<"$list"
 	say "units and packet tables of ${#packages[@]} packages${RACE:+, with the race detector}"
-	judged -- env CGO_ENABLED=$cgo go test -json -count=1 -timeout=8m "${race[@]}" "${packages[@]}"
+	judged -- env CGO_ENABLED=$cgo go test -json -count=1 -timeout=8m "${race[@]}" "${packages[@]}" || status=1
+	mapfile -t modules < <(modules_with_tests)
+	for module in "${modules[@]}"; do
+		[[ -z $guard_interrupted ]] || break
+		say "units of the module $module"
+		judged -- env CGO_ENABLED=$cgo go -C "$module" test -json -count=1 "${race[@]}" ./... || status=1
+	done
+	return "$status"
 }
 
 # suites PACKAGE...: runs Ginkgo suites, and goes on where one fails.
