@@ -54,6 +54,7 @@ func (s *steady) remember(lbs []netip.Addr, nodes []*corev1.Node, now time.Time)
 // hold adds to a snapshot, as ready, the instances that were so and are not, for absence at most, where their Node is
 // still there. again is how long until one of them has been away too long, zero if none is held.
 func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Duration) {
+	s.dropLeft(snap)
 	present := map[instance]bool{}
 	for _, slice := range snap.Slices {
 		if !decide.HasInstances(slice, s.namespaces) {
@@ -92,6 +93,20 @@ func (s *steady) hold(snap *controller.Snapshot, now time.Time) (again time.Dura
 		}
 	}
 	return again
+}
+
+// dropLeft takes out of a snapshot the instances whose Node is gone. Their endpoints stand until the pod's end is noticed,
+// which takes a minute and more.
+func (s *steady) dropLeft(snap *controller.Snapshot) {
+	left := func(e discoveryv1.Endpoint) bool { return e.NodeName != nil && !hasNode(snap.Nodes, e.NodeName) }
+	for i, slice := range snap.Slices {
+		if !decide.HasInstances(slice, s.namespaces) || !slices.ContainsFunc(slice.Endpoints, left) {
+			continue
+		}
+		slice = slice.DeepCopy() // it is the mirror's
+		slice.Endpoints = slices.DeleteFunc(slice.Endpoints, left)
+		snap.Slices[i] = slice
+	}
 }
 
 func asReady(e discoveryv1.Endpoint) discoveryv1.Endpoint {
