@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
@@ -32,7 +33,10 @@ type lab struct {
 
 // up brings the page up with the cluster's Nodes and instances of weir, and
 // without Services.
-func up(ctx context.Context) *lab {
+func up(ctx context.Context) *lab { return upWith(ctx, nil) }
+
+// upWith is up with some of the page's vars set.
+func upWith(ctx context.Context, vars map[string]string) *lab {
 	GinkgoHelper()
 	programs := os.Getenv("KUBEBUILDER_ASSETS")
 	if programs == "" {
@@ -42,7 +46,9 @@ func up(ctx context.Context) *lab {
 		Fail("no apiserver to run against: " + err.Error() + "; run ci/kube.sh etcd kube-apiserver, or set KUBEBUILDER_ASSETS to a folder that has both")
 	}
 	l := &lab{controllers: map[string]*client.Client{}}
-	l.Scenario = harness.Up(ctx, "page.yaml", harness.Options{Vars: map[string]string{"programs": programs}})
+	all := map[string]string{"programs": programs}
+	maps.Copy(all, vars)
+	l.Scenario = harness.Up(ctx, "page.yaml", harness.Options{Vars: all})
 	var err error
 	DeferCleanup(l.collectUsed)
 	l.kube, err = newKube(l.Node("api"))
