@@ -66,7 +66,8 @@ func (s *session) endToEnd(variant string, measure func(context.Context, *lab.La
 // over says what a balancer is compared with in the chain: the least that its way
 // through the kernel can cost.
 var over = map[string]string{
-	lab.WeirXDP.Name: lab.RedirectXDP.Name, lab.LookupXDP.Name: lab.RedirectXDP.Name, lab.WeirTC.Name: lab.RedirectTC.Name, lab.Routing.Name: lab.RedirectTC.Name,
+	lab.WeirXDP.Name: lab.RedirectXDP.Name, lab.LineXDP.Name: lab.RedirectXDP.Name, lab.LookupXDP.Name: lab.RedirectXDP.Name,
+	lab.WeirTC.Name: lab.RedirectTC.Name, lab.Routing.Name: lab.RedirectTC.Name,
 	lab.Nftables.Name: lab.Routing.Name, lab.NftablesMany.Name: lab.Routing.Name,
 	lab.Iptables.Name: lab.Routing.Name, lab.IptablesMany.Name: lab.Routing.Name,
 }
@@ -74,7 +75,8 @@ var over = map[string]string{
 func (s *session) steady() []rounds.Case {
 	var cases []rounds.Case
 	for _, b := range []lab.Balancer{
-		lab.RedirectXDP, lab.LookupXDP, lab.WeirXDP, lab.RedirectTC, lab.WeirTC, lab.Routing, lab.Nftables, lab.NftablesMany, lab.Iptables, lab.IptablesMany,
+		lab.RedirectXDP, lab.LineXDP, lab.LookupXDP, lab.WeirXDP, lab.RedirectTC, lab.WeirTC, lab.Routing,
+		lab.Nftables, lab.NftablesMany, lab.Iptables, lab.IptablesMany,
 	} {
 		for _, flows := range []int{1, 1000, 30_000} {
 			cases = append(cases, rounds.Case{

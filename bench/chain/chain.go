@@ -89,7 +89,7 @@ func (c *Chain) attachXDP(node string, p *ebpf.Program) error {
 // and returns the interface that has got an XDP program.
 func (c *Chain) attachFloor() (xdp string, err error) {
 	name := c.lab.Balancer.Name
-	if name != lab.RedirectXDP.Name && name != lab.LookupXDP.Name && name != lab.RedirectTC.Name {
+	if !c.lab.Balancer.IsFloor() {
 		return "", nil
 	}
 	if c.floor, err = programs.Load(); err != nil {
@@ -102,6 +102,8 @@ func (c *Chain) attachFloor() (xdp string, err error) {
 	switch name {
 	case lab.RedirectXDP.Name:
 		return "lb:eth1", c.attachXDP("lb", c.floor.RedirectXdp)
+	case lab.LineXDP.Name:
+		return "lb:eth1", c.attachXDP("lb", c.floor.LineXdp)
 	case lab.LookupXDP.Name:
 		return "lb:eth1", errors.Join(c.floor.Remember(c.steady), c.attachXDP("lb", c.floor.LookupXdp))
 	}

@@ -42,9 +42,11 @@ const (
 )
 
 // The balancers. Redirects are the floors: a program that writes MACs and sends,
-// which the chain attaches itself; lookup is that with a table of flows.
+// which the chain attaches itself; line is that with a cache line for each flow, and
+// lookup with a table of flows.
 var (
 	RedirectXDP   = Balancer{Name: "redirect-xdp"}
+	LineXDP       = Balancer{Name: "line-xdp"}
 	LookupXDP     = Balancer{Name: "lookup-xdp"}
 	RedirectTC    = Balancer{Name: "redirect-tc"}
 	Routing       = Balancer{Name: "routing", kind: kindRouting}
@@ -57,13 +59,16 @@ var (
 	IptablesMany  = Balancer{Name: "iptables-10000", Translates: true, Services: 10_000, kind: kindIptables}
 	HAProxy       = Balancer{Name: "haproxy", Translates: true, kind: kindHAProxy}
 	everyBalancer = []Balancer{
-		RedirectXDP, LookupXDP, RedirectTC, Routing, WeirXDP, WeirXDPMany, WeirTC,
+		RedirectXDP, LineXDP, LookupXDP, RedirectTC, Routing, WeirXDP, WeirXDPMany, WeirTC,
 		Nftables, NftablesMany, Iptables, IptablesMany, HAProxy,
 	}
 )
 
 // All returns every balancer, in the order in which they are set up.
 func All() []Balancer { return slices.Clone(everyBalancer) }
+
+// IsFloor tells whether it is a program of the chain's.
+func (b Balancer) IsFloor() bool { return b.kind == kindRedirect }
 
 // IsWeir tells whether it is weir.
 func (b Balancer) IsWeir() bool { return b.kind == kindWeir }

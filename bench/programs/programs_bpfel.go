@@ -18,6 +18,13 @@ type programsHeaders struct {
 	Words [8]uint64
 }
 
+type programsLine struct {
+	_       structs.HostLayout
+	Key     uint64
+	Packets uint64
+	Words   [6]uint64
+}
+
 type programsSample struct {
 	_     structs.HostLayout
 	Frame [64]uint8
@@ -52,6 +59,7 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	programsMapLines        = "lines"
 	programsMapSamples      = "samples"
 	programsMapStream       = "stream"
 	programsMapTable        = "table"
@@ -62,6 +70,7 @@ const (
 	programsProgFloorXdp    = "floor_xdp"
 	programsProgGenerate    = "generate"
 	programsProgHome        = "home"
+	programsProgLineXdp     = "line_xdp"
 	programsProgLookupXdp   = "lookup_xdp"
 	programsProgRedirectTc  = "redirect_tc"
 	programsProgRedirectXdp = "redirect_xdp"
@@ -126,6 +135,7 @@ type programsProgramSpecs struct {
 	FloorXdp    *ebpf.ProgramSpec `ebpf:"floor_xdp"`
 	Generate    *ebpf.ProgramSpec `ebpf:"generate"`
 	Home        *ebpf.ProgramSpec `ebpf:"home"`
+	LineXdp     *ebpf.ProgramSpec `ebpf:"line_xdp"`
 	LookupXdp   *ebpf.ProgramSpec `ebpf:"lookup_xdp"`
 	RedirectTc  *ebpf.ProgramSpec `ebpf:"redirect_tc"`
 	RedirectXdp *ebpf.ProgramSpec `ebpf:"redirect_xdp"`
@@ -138,6 +148,7 @@ type programsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type programsMapSpecs struct {
+	Lines     *ebpf.MapSpec `ebpf:"lines"`
 	Samples   *ebpf.MapSpec `ebpf:"samples"`
 	Stream    *ebpf.MapSpec `ebpf:"stream"`
 	Table     *ebpf.MapSpec `ebpf:"table"`
@@ -182,6 +193,7 @@ func (o *programsObjects) Close() error {
 //
 // It can be passed to loadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programsMaps struct {
+	Lines     *ebpf.Map `ebpf:"lines"`
 	Samples   *ebpf.Map `ebpf:"samples"`
 	Stream    *ebpf.Map `ebpf:"stream"`
 	Table     *ebpf.Map `ebpf:"table"`
@@ -192,6 +204,7 @@ type programsMaps struct {
 
 func (m *programsMaps) Close() error {
 	return _ProgramsClose(
+		m.Lines,
 		m.Samples,
 		m.Stream,
 		m.Table,
@@ -225,6 +238,7 @@ type programsPrograms struct {
 	FloorXdp    *ebpf.Program `ebpf:"floor_xdp"`
 	Generate    *ebpf.Program `ebpf:"generate"`
 	Home        *ebpf.Program `ebpf:"home"`
+	LineXdp     *ebpf.Program `ebpf:"line_xdp"`
 	LookupXdp   *ebpf.Program `ebpf:"lookup_xdp"`
 	RedirectTc  *ebpf.Program `ebpf:"redirect_tc"`
 	RedirectXdp *ebpf.Program `ebpf:"redirect_xdp"`
@@ -239,6 +253,7 @@ func (p *programsPrograms) Close() error {
 		p.FloorXdp,
 		p.Generate,
 		p.Home,
+		p.LineXdp,
 		p.LookupXdp,
 		p.RedirectTc,
 		p.RedirectXdp,

@@ -32,6 +32,8 @@ var targets = []target{
 	{"a packet for no VIP, XDP, over its floor", ratio("testrun", "xdp no-vip 64", "1"), result.Multiple, none, 2.5},
 	{"chain over static redirect, 1 000 flows", against("chain", "weir-xdp", "1000"), result.Difference, 35, 15},
 	{"chain over static redirect, 30 000 flows", against("chain", "weir-xdp", "30000"), result.Difference, 120, 55},
+	{"of that beyond one cache line, 1 000 flows", between("chain", "weir-xdp", "line-xdp", "1000"), result.Difference, none, none},
+	{"of that beyond one cache line, 30 000 flows", between("chain", "weir-xdp", "line-xdp", "30000"), result.Difference, none, none},
 	{"of that beyond one hash lookup, 1 000 flows", between("chain", "weir-xdp", "lookup-xdp", "1000"), result.Difference, none, none},
 	{"of that beyond one hash lookup, 30 000 flows", between("chain", "weir-xdp", "lookup-xdp", "30000"), result.Difference, none, none},
 	{"a new flow, XDP program alone, ns", value("testrun", "xdp new-flow 64", "10000"), result.Difference, none, 1000},
