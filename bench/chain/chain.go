@@ -134,18 +134,20 @@ func (c *Chain) Close() error {
 }
 
 // Steady sends n datagrams of so many established flows in random order and
-// returns nanoseconds for each.
+// returns nanoseconds for each. One CPU has them established and sends them: receive
+// side scaling has a flow's packets on one CPU, which may remember what it needs.
 func (c *Chain) Steady(ctx context.Context, flows, n int) (result.Sample, error) {
 	if err := c.programs.SetStream(c.steady[:flows], programs.InTurn); err != nil {
 		return result.Sample{}, err
 	}
-	if err := c.establish(ctx, flows); err != nil {
+	cpu := programs.SomeCPU()
+	if err := c.establish(ctx, cpu, flows); err != nil {
 		return result.Sample{}, err
 	}
 	if err := c.programs.SetOrder(programs.Random); err != nil {
 		return result.Sample{}, err
 	}
-	return c.send(ctx, n)
+	return c.send(ctx, cpu, n)
 }
 
 // Cold sends one datagram of each of n flows that nobody has seen before.
@@ -161,13 +163,13 @@ func (c *Chain) Cold(ctx context.Context, n int) (result.Sample, error) {
 	if err := c.lab.ForgetConnections(); err != nil {
 		return result.Sample{}, err
 	}
-	return c.send(ctx, n)
+	return c.send(ctx, programs.SomeCPU(), n)
 }
 
 // establish has each flow's first packet answered, and holds the chain to what it
 // is to be: every datagram arrives translated, with right checksums, and its
 // answer comes back from the VIP; and it was weir, at its hook, that forwarded it.
-func (c *Chain) establish(ctx context.Context, flows int) error {
+func (c *Chain) establish(ctx context.Context, cpu, flows int) error {
 	before, err := c.lab.Forwarded()
 	if err != nil {
 		return err
@@ -175,7 +177,7 @@ func (c *Chain) establish(ctx context.Context, flows int) error {
 	if err := c.programs.SetBounce(true); err != nil {
 		return err
 	}
-	got, _, err := c.pass(ctx, flows)
+	got, _, err := c.pass(ctx, cpu, flows)
 	if err := errors.Join(err, c.programs.SetBounce(false)); err != nil {
 		return err
 	}
@@ -201,8 +203,8 @@ func (c *Chain) establish(ctx context.Context, flows int) error {
 }
 
 // send measures one burst.
-func (c *Chain) send(ctx context.Context, n int) (result.Sample, error) {
-	got, elapsed, err := c.pass(ctx, n)
+func (c *Chain) send(ctx context.Context, cpu, n int) (result.Sample, error) {
+	got, elapsed, err := c.pass(ctx, cpu, n)
 	if err != nil {
 		return result.Sample{}, err
 	}
@@ -215,7 +217,7 @@ func (c *Chain) send(ctx context.Context, n int) (result.Sample, error) {
 }
 
 // pass sends n datagrams and waits until they have arrived, or no more do.
-func (c *Chain) pass(ctx context.Context, n int) (programs.Tallies, time.Duration, error) {
+func (c *Chain) pass(ctx context.Context, cpu, n int) (programs.Tallies, time.Duration, error) {
 	before, err := c.programs.Count()
 	if err != nil {
 		return programs.Tallies{}, 0, err
@@ -223,7 +225,7 @@ func (c *Chain) pass(ctx context.Context, n int) (programs.Tallies, time.Duratio
 	var elapsed time.Duration
 	err = c.lab.Node("client").Do(func() error {
 		var err error
-		elapsed, err = c.clock.Send(c.programs, n)
+		elapsed, err = c.clock.Send(c.programs, cpu, n)
 		return err
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ const batch = 64
 // the mean of one run in nanoseconds. context is a struct xdp_md or __sk_buff.
 func (c Clock) Time(p *ebpf.Program, frame, context []byte, repeat int) (float64, error) {
 	options := &ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: context, Repeat: uint32(repeat)}
-	elapsed, err := c.onOneCPU(func() error {
+	elapsed, err := c.onCPU(SomeCPU(), func() error {
 		_, err := p.Run(options)
 		return err
 	})
@@ -31,11 +31,11 @@ func (c Clock) Time(p *ebpf.Program, frame, context []byte, repeat int) (float64
 
 // Send generates n datagrams of p's stream from the namespace that the calling
 // thread is in, and returns what they cost on their whole way: generator, veths,
-// whatever forwards them, and sink run in one softirq of this thread.
-func (c Clock) Send(p *Programs, n int) (time.Duration, error) {
+// whatever forwards them, and sink run in one softirq of this thread, on this CPU.
+func (c Clock) Send(p *Programs, cpu, n int) (time.Duration, error) {
 	frame := make([]byte, SampleLength)
 	options := &ebpf.RunOptions{Data: frame, Repeat: uint32(n), Flags: liveFrames, BatchSize: batch}
-	elapsed, err := c.onOneCPU(func() error {
+	elapsed, err := c.onCPU(cpu, func() error {
 		_, err := p.Generate.Run(options)
 		return err
 	})
@@ -45,15 +45,15 @@ func (c Clock) Send(p *Programs, n int) (time.Duration, error) {
 	return elapsed, err
 }
 
-// onOneCPU runs f without the thread changing its CPU and returns how long it took.
-func (c Clock) onOneCPU(f func() error) (time.Duration, error) {
+// onCPU runs f with the thread on this CPU and returns how long it took.
+func (c Clock) onCPU(cpu int, f func() error) (time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var before, here unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return 0, fmt.Errorf("read CPU affinity: %w", err)
 	}
-	here.Set(currentCPU())
+	here.Set(cpu)
 	if err := unix.SchedSetaffinity(0, &here); err != nil {
 		return 0, fmt.Errorf("stay on one CPU: %w", err)
 	}
@@ -65,9 +65,9 @@ func (c Clock) onOneCPU(f func() error) (time.Duration, error) {
 	return end - start, errors.Join(err, timeErr, unix.SchedSetaffinity(0, &before))
 }
 
-// currentCPU is where the scheduler has put the thread: likely the CPU with the
-// least to do.
-func currentCPU() int {
+// SomeCPU is where the scheduler has put the calling thread: likely the CPU with
+// the least to do.
+func SomeCPU() int {
 	var cpu uint32
 	if _, _, errno := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0); errno != 0 {
 		return 0
