@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
@@ -32,6 +34,11 @@ type SourceOptions struct {
 	// longest that one which never rests is waited for: a rollout is many
 	// events. Optional; zero means 20 ms and 200 ms.
 	Settle, Patience time.Duration
+	// Echo is the longest that writes to Services which change nothing of what
+	// they want are not read: most are the controller's own, one or more for each
+	// Service, and a change that comes among them must not wait for their end.
+	// Optional; zero means 1 s.
+	Echo time.Duration
 	// Doubt is how long a cluster that has lost more than half of a kind is
 	// not believed. Optional; zero means 60 s.
 	Doubt time.Duration
@@ -47,6 +54,7 @@ type Source struct {
 	mirror  *mirror
 	steady  *steady
 	change  chan struct{}
+	echo    chan struct{}
 }
 
 var _ controller.Source = (*Source)(nil)
@@ -56,9 +64,13 @@ var _ controller.Source = (*Source)(nil)
 func (c *Cluster) NewSource(o SourceOptions) *Source {
 	o.Settle = cmp.Or(o.Settle, 20*time.Millisecond)
 	o.Patience = cmp.Or(o.Patience, 200*time.Millisecond)
+	o.Echo = cmp.Or(o.Echo, time.Second)
 	o.Doubt = cmp.Or(o.Doubt, time.Minute)
 	o.Confirm = cmp.Or(o.Confirm, time.Second)
-	return &Source{cluster: c, opts: o, mirror: newMirror(), steady: newSteady(o.Absence, c.Namespaces()...), change: make(chan struct{}, 1)}
+	return &Source{
+		cluster: c, opts: o, mirror: newMirror(), steady: newSteady(o.Absence, c.Namespaces()...),
+		change: make(chan struct{}, 1), echo: make(chan struct{}, 1),
+	}
 }
 
 // String names the cluster.
@@ -99,15 +111,21 @@ func (s *Source) Run(ctx context.Context, updates chan<- controller.Update) erro
 // handler tells the mirror. A tombstone is an object that a new list lacks,
 // though no watch told of its end.
 func (s *Source) handler(k kind) cache.ResourceEventHandler {
-	put := func(o any) {
+	put := func(o any, signal func()) {
 		if object, ok := o.(metav1.Object); ok {
 			s.mirror.put(k, object)
-			s.changed()
+			signal()
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    put,
-		UpdateFunc: func(_, o any) { put(o) },
+		AddFunc: func(o any) { put(o, s.changed) },
+		UpdateFunc: func(before, o any) {
+			if echoes(before, o) {
+				put(o, s.echoed)
+			} else {
+				put(o, s.changed)
+			}
+		},
 		DeleteFunc: func(o any) {
 			if t, lost := o.(cache.DeletedFinalStateUnknown); lost {
 				s.mirror.missing(k, t.Key, time.Now())
@@ -119,11 +137,30 @@ func (s *Source) handler(k kind) cache.ResourceEventHandler {
 	}
 }
 
-func (s *Source) changed() {
+func (s *Source) changed() { signal(s.change) }
+func (s *Source) echoed()  { signal(s.echo) }
+
+// signal wakes whoever waits on c, or is about to.
+func signal(c chan struct{}) {
 	select {
-	case s.change <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
+}
+
+// echoes says that an update of a Service left all that it wants.
+func echoes(before, after any) bool {
+	a, ok := before.(*corev1.Service)
+	b, ok2 := after.(*corev1.Service)
+	return ok && ok2 && a.UID == b.UID && a.DeletionTimestamp.Equal(b.DeletionTimestamp) && apiequality.Semantic.DeepEqual(a.Spec, b.Spec) &&
+		maps.Equal(a.Labels, b.Labels) && maps.Equal(wishes(a), wishes(b))
+}
+
+// wishes are the annotations that others write.
+func wishes(o *corev1.Service) map[string]string {
+	out := maps.Clone(o.Annotations)
+	delete(out, mark)
+	return out
 }
 
 // follow sends the first Update and then one whenever changes have settled.
@@ -133,6 +170,10 @@ func (s *Source) follow(ctx context.Context, updates chan<- controller.Update) {
 	again := time.NewTimer(0) // when an instance that is away is so for good
 	again.Stop()
 	defer again.Stop()
+	echo := time.NewTimer(0) // when echoes are due
+	echo.Stop()
+	defer echo.Stop()
+	echoing := false
 	since := time.Now() // of the first change that was not sent yet
 	for {
 		select {
@@ -140,13 +181,21 @@ func (s *Source) follow(ctx context.Context, updates chan<- controller.Update) {
 			return
 		case <-again.C:
 			s.changed()
+		case <-s.echo:
+			if !echoing {
+				echoing = true
+				echo.Reset(s.opts.Echo)
+			}
+		case <-echo.C:
+			s.changed()
 		case <-s.change:
 			if since.IsZero() {
 				since = time.Now()
 			}
 			settle.Reset(min(s.opts.Settle, max(0, s.opts.Patience-time.Since(since))))
 		case <-settle.C:
-			since = time.Time{}
+			since, echoing = time.Time{}, false
+			echo.Stop()
 			u, left := s.update(time.Now())
 			if left > 0 {
 				again.Reset(left)

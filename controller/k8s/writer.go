@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -156,12 +157,7 @@ func (w *Writer) take(key string, o *corev1.Service) {
 }
 
 func (w written) replaced(version string) bool {
-	for _, v := range w.versions {
-		if v == version {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(w.versions, version)
 }
 
 // Run writes until ctx ends.
@@ -239,6 +235,10 @@ func (w *Writer) write(ctx context.Context, key string) (wait bool, err error) {
 // note keeps what a write made of an object; the caller holds the lock.
 func (w *Writer) note(key string, o *corev1.Service, result written) {
 	if w.objects[key] == o {
+		if last, ok := w.written[key]; ok && last.object == o {
+			// Of all that the watch has not brought yet.
+			result.versions = slices.Concat(last.versions, result.versions)
+		}
 		w.objects[key], w.written[key] = result.object, result
 	}
 	if rewrote(o, result.object) {

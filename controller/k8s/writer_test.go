@@ -98,6 +98,33 @@ func TestWatchThatIsBehindIsNotAnswered(t *testing.T) {
 	}
 }
 
+// TestWritesThatFollowEachOtherAreOneToTheWatch has a second write come before the
+// watch has brought the first: an object of before either is still one of before.
+func TestWritesThatFollowEachOtherAreOneToTheWatch(t *testing.T) {
+	version := func(v string) edit { return func(o *corev1.Service) { o.ResourceVersion = v } }
+	w := (&Cluster{opts: Options{Log: slog.New(slog.DiscardHandler)}}).NewWriter(WriterOptions{Mark: func() uint64 { return 0 }})
+	defer w.queue.ShutDown()
+	seen, first, second := service(version("1"), noStatus), service(version("2"), noStatus), service(version("3"))
+	publish := func(o *corev1.Service) {
+		w.Publish(controller.Snapshot{Services: []*corev1.Service{o}}, []v1.ControllerService{*decided()})
+	}
+	publish(seen)
+	w.note("default/a", seen, written{versions: []string{"1"}, object: first})
+	publish(seen)
+	w.note("default/a", first, written{versions: []string{"2"}, object: second})
+	for _, o := range []*corev1.Service{seen, first} {
+		publish(o)
+		if w.objects["default/a"] != second {
+			t.Errorf("version %s took the place of what was written since", o.ResourceVersion)
+		}
+	}
+	overtaken := service(version("4"))
+	publish(overtaken)
+	if w.objects["default/a"] != overtaken {
+		t.Error("what somebody else wrote since is not looked at")
+	}
+}
+
 // TestWhatNodesSayIsWrittenNowAndThen follows a service whose nodes change their
 // minds every second: the first word is written at once, what replaces it four
 // times in a minute. Other news do not wait for that.
