@@ -3,6 +3,7 @@ package k8s
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,10 @@ import (
 
 // component is who speaks in events.
 const component = "kube-weir"
+
+// lastWords is how long what waits may take at the end: the next leader has the
+// lease when this one has ended.
+const lastWords = 3 * time.Second
 
 // Events writes what `kubectl describe` shows, one after the other, as fast as
 // the apiserver takes them: client-go's own broadcaster has room for 1 000 and
@@ -124,12 +129,40 @@ func (e *Events) put(o runtime.Object, event v1.Event) {
 	e.queue.Add(key)
 }
 
-// Run writes until ctx ends. What waits then is lost.
+// Run writes until ctx ends, and then what waits, for lastWords at most: the status
+// of a Service may say already what its event tells, and then no other controller
+// will tell it.
 func (e *Events) Run(ctx context.Context) error {
-	defer context.AfterFunc(ctx, e.queue.ShutDown)()
-	for e.next(ctx) {
+	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	late := time.AfterFunc(lastWords, cancel)
+	late.Stop()
+	defer late.Stop()
+	defer context.AfterFunc(ctx, func() {
+		late.Reset(lastWords)
+		e.queue.ShutDown()
+	})()
+	for e.next(writing) {
 	}
+	e.finish(writing)
 	return nil
+}
+
+// finish writes what had to wait for another try when the queue ended.
+func (e *Events) finish(ctx context.Context) {
+	e.mu.Lock()
+	left := slices.Collect(maps.Values(e.waiting))
+	e.mu.Unlock()
+	slices.SortFunc(left, func(a, b *pending) int { return strings.Compare(a.event.Name, b.event.Name) })
+	lost := 0
+	for _, p := range left {
+		if err := e.write(ctx, p); err != nil {
+			lost++
+		}
+	}
+	if lost > 0 {
+		e.cluster.opts.Log.Warn("events are lost: the apiserver did not take them before the end", "events", lost)
+	}
 }
 
 // next writes one event; false says that the queue or ctx has ended.
@@ -150,7 +183,7 @@ func (e *Events) next(ctx context.Context) bool {
 		return true
 	}
 	err := e.write(ctx, p)
-	if err == nil || ctx.Err() != nil || !again(err) {
+	if err == nil || (ctx.Err() == nil && !again(err)) {
 		if err != nil {
 			e.cluster.opts.Log.Debug("event is not taken", "object", key.object, "reason", key.reason, "error", err)
 		}

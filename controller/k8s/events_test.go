@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,16 +30,20 @@ type eventStore struct {
 	wrote   []string
 }
 
-func (s *eventStore) CreateWithEventNamespaceWithContext(_ context.Context, e *corev1.Event) (*corev1.Event, error) {
-	return s.take("create", e)
+func (s *eventStore) CreateWithEventNamespaceWithContext(ctx context.Context, e *corev1.Event) (*corev1.Event, error) {
+	return s.take(ctx, "create", e)
 }
 
-func (s *eventStore) PatchWithEventNamespaceWithContext(_ context.Context, e *corev1.Event, _ []byte) (*corev1.Event, error) {
-	return s.take("patch", e)
+func (s *eventStore) PatchWithEventNamespaceWithContext(ctx context.Context, e *corev1.Event, _ []byte) (*corev1.Event, error) {
+	return s.take(ctx, "patch", e)
 }
 
-func (s *eventStore) take(verb string, e *corev1.Event) (*corev1.Event, error) {
-	<-time.After(s.took)
+func (s *eventStore) take(ctx context.Context, verb string, e *corev1.Event) (*corev1.Event, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(s.took):
+	}
 	if err := s.refuses(e); err != nil {
 		return nil, err
 	}
@@ -55,17 +60,24 @@ func (s *eventStore) take(verb string, e *corev1.Event) (*corev1.Event, error) {
 // they log from info on.
 func eventsTo(t *testing.T, s *eventStore) (*Events, *bytes.Buffer) {
 	t.Helper()
+	e, log, stop := eventsUntil(t, s)
+	t.Cleanup(stop)
+	return e, log
+}
+
+// eventsUntil is eventsTo until stop is called, which returns when they have ended.
+func eventsUntil(t *testing.T, s *eventStore) (e *Events, log *bytes.Buffer, stop func()) {
+	t.Helper()
 	s.names = map[string]bool{}
 	if s.refuses == nil {
 		s.refuses = func(*corev1.Event) error { return nil }
 	}
-	log := &bytes.Buffer{}
-	e := newEvents(&Cluster{opts: Options{Log: slog.New(slog.NewTextHandler(log, nil))}}, s)
-	ctx, stop := context.WithCancel(t.Context())
+	log = &bytes.Buffer{}
+	e = newEvents(&Cluster{opts: Options{Log: slog.New(slog.NewTextHandler(log, nil))}}, s)
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = e.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended })
-	return e, log
+	return e, log, func() { cancel(); <-ended }
 }
 
 func named(names ...string) controller.Snapshot {
@@ -168,4 +180,59 @@ func TestEventThatWaitsIsOvertaken(t *testing.T) {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	})
+}
+
+// TestEventsThatWaitAtTheEnd holds that they are written, as far as the apiserver
+// takes them soon.
+func TestEventsThatWaitAtTheEnd(t *testing.T) {
+	away := errors.New("connection refused")
+	for _, row := range []struct {
+		says   string
+		events int
+		took   time.Duration
+		fails  int // of the first requests
+		wrote  int
+		within time.Duration
+		log    string
+	}{
+		{"none", 0, time.Second, 0, 0, 0, ""},
+		{"one that is on its way", 1, time.Second, 0, 1, time.Second, ""},
+		{"more", 100, 10 * time.Millisecond, 0, 100, time.Second, ""},
+		{"more than the time is for", 1000, 10 * time.Millisecond, 0, 299, lastWords, "events are lost"},
+		{"one that waits for another try", 2, 10 * time.Millisecond, 1, 2, 30 * time.Millisecond, ""},
+		{"an apiserver that hangs", 2, time.Hour, 0, 0, lastWords, "events=2"},
+		{"one that is away", 2, 10 * time.Millisecond, 100, 0, 40 * time.Millisecond, "events=2"},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fails := row.fails
+				s := &eventStore{took: row.took, refuses: func(*corev1.Event) error {
+					if fails--; fails >= 0 {
+						return away
+					}
+					return nil
+				}}
+				e, log, stop := eventsUntil(t, s)
+				var names []string
+				var events []v1.Event
+				for i := range row.events {
+					names = append(names, fmt.Sprintf("s%d", i))
+					events = append(events, told(names[i], "Assigned"))
+				}
+				e.Publish(named(names...), events)
+				synctest.Wait() // the first is on its way
+				began := time.Now()
+				stop()
+				if took := time.Since(began); took > row.within {
+					t.Errorf("ended after %s, want %s", took, row.within)
+				}
+				if len(s.wrote) < row.wrote || len(s.wrote) > row.wrote+1 || len(s.wrote) > row.events {
+					t.Errorf("%d written, want %d", len(s.wrote), row.wrote)
+				}
+				if !strings.Contains(log.String(), row.log) || (row.log == "" && log.Len() > 0) {
+					t.Errorf("log %q, want %q", log, row.log)
+				}
+			})
+		})
+	}
 }
