@@ -17,29 +17,38 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// everywhere and own are all that the account of deploy/base may do: what
-// kubectl auth can-i --list shows, without what every account may ask of itself.
+// everywhere, own and everybodys are all that the account of deploy/base may do,
+// as kubectl auth can-i --list has it: anywhere, in its own namespace besides, and
+// by what Kubernetes lets every account do.
 var (
 	everywhere = []string{
-		"create events", "get endpointslices", "get nodes", "get services", "list endpointslices", "list nodes", "list services",
-		"patch events", "patch services", "patch services/status", "watch endpointslices", "watch nodes", "watch services",
+		"create events", "get endpointslices.discovery.k8s.io", "get nodes", "get services",
+		"list endpointslices.discovery.k8s.io", "list nodes", "list services", "patch events", "patch services", "patch services/status",
+		"watch endpointslices.discovery.k8s.io", "watch nodes", "watch services",
 	}
 	own = []string{
-		"create configmaps", "create leases", "create secrets",
-		"get configmaps kube-weir", "get leases kube-weir", "get secrets kube-weir-tls", "get secrets weir-ca", "get secrets weir-tls",
-		"update configmaps kube-weir", "update leases kube-weir",
+		"create configmaps", "create leases.coordination.k8s.io", "create secrets",
+		"get configmaps kube-weir", "get leases.coordination.k8s.io kube-weir", "get secrets kube-weir-tls", "get secrets weir-ca", "get secrets weir-tls",
+		"update configmaps kube-weir", "update leases.coordination.k8s.io kube-weir",
 		"update secrets kube-weir-tls", "update secrets weir-ca", "update secrets weir-tls",
+	}
+	// system:basic-user, system:discovery and system:public-info-viewer of Kubernetes.
+	everybodys = []string{
+		"create selfsubjectaccessreviews.authorization.k8s.io", "create selfsubjectreviews.authentication.k8s.io",
+		"create selfsubjectrulesreviews.authorization.k8s.io",
+		"get /api", "get /api/*", "get /apis", "get /apis/*", "get /healthz", "get /livez", "get /openapi", "get /openapi/*", "get /readyz",
+		"get /version", "get /version/",
 	}
 )
 
 // rare are those of them that no spec waits for, and why they are needed.
 var rare = map[string]string{
-	"get endpointslices":  "one that a new list lacks is asked for by name after a minute",
-	"get nodes":           "as endpointslices",
-	"get services":        "as endpointslices",
-	"list endpointslices": "an apiserver that cannot stream lists, as before Kubernetes 1.34, is asked for whole ones",
-	"list nodes":          "as endpointslices",
-	"list services":       "as endpointslices",
+	"get endpointslices.discovery.k8s.io":  "one that a new list lacks is asked for by name after a minute",
+	"get nodes":                            "as endpointslices",
+	"get services":                         "as endpointslices",
+	"list endpointslices.discovery.k8s.io": "an apiserver that cannot stream lists, as before Kubernetes 1.34, is asked for whole ones",
+	"list nodes":                           "as endpointslices",
+	"list services":                        "as endpointslices",
 }
 
 // used is what the controllers of all specs so far asked of the apiserver, in
@@ -63,8 +72,9 @@ var _ = Describe("The account of the controller", Ordered, func() {
 		asController.token = "controller-token"
 		var review struct {
 			Status struct {
-				Incomplete    bool
-				ResourceRules []struct{ Verbs, Resources, ResourceNames, APIGroups []string }
+				Incomplete       bool
+				ResourceRules    []struct{ Verbs, Resources, ResourceNames, APIGroups []string }
+				NonResourceRules []struct{ Verbs, NonResourceURLs []string }
 			}
 		}
 		body := `{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": "` + namespace + `"}}`
@@ -73,19 +83,35 @@ var _ = Describe("The account of the controller", Ordered, func() {
 		Expect(review.Status.Incomplete).To(BeFalse())
 		var may []string
 		for _, r := range review.Status.ResourceRules {
-			if slices.Equal(r.APIGroups, []string{"authorization.k8s.io"}) || slices.Equal(r.APIGroups, []string{"authentication.k8s.io"}) {
-				continue
+			var resources []string
+			for _, resource := range r.Resources {
+				for _, group := range r.APIGroups {
+					resources = append(resources, grouped(resource, group))
+				}
 			}
-			may = append(may, expand(r.Verbs, r.Resources, r.ResourceNames)...)
+			may = append(may, expand(r.Verbs, resources, r.ResourceNames)...)
+		}
+		for _, r := range review.Status.NonResourceRules {
+			may = append(may, expand(r.Verbs, r.NonResourceURLs, nil)...)
 		}
 		slices.Sort(may)
+		may = slices.Compact(may) // several roles may say the same
 		slices.Sort(want)
 		Expect(may).To(Equal(want))
 	},
-		Entry("in a namespace of others", "default", everywhere),
-		Entry("in its own", "weir-system", slices.Concat(everywhere, own)),
+		Entry("in a namespace of others", "default", slices.Concat(everywhere, everybodys)),
+		Entry("in its own", "weir-system", slices.Concat(everywhere, own, everybodys)),
 	)
 })
+
+// grouped is a resource as kubectl names it: "services/status", "leases.coordination.k8s.io".
+func grouped(resource, group string) string {
+	name, sub, _ := strings.Cut(resource, "/")
+	if group != "" {
+		name += "." + group
+	}
+	return strings.TrimSuffix(name+"/"+sub, "/")
+}
 
 func expand(verbs, resources, names []string) []string {
 	if len(names) == 0 {
@@ -116,14 +142,11 @@ func (l *lab) collectUsed(context.Context) {
 	for lines.Scan() {
 		var request struct {
 			Verb      string
-			ObjectRef struct{ Resource, Subresource, Name string }
+			ObjectRef struct{ Resource, APIGroup, Subresource, Name string }
 		}
 		Expect(json.Unmarshal(lines.Bytes(), &request)).To(Succeed())
 		o := request.ObjectRef
-		what := request.Verb + " " + o.Resource
-		if o.Subresource != "" {
-			what += "/" + o.Subresource
-		}
+		what := request.Verb + " " + grouped(o.Resource+"/"+o.Subresource, o.APIGroup)
 		used[what], used[what+" "+o.Name] = true, true
 	}
 	Expect(lines.Err()).NotTo(HaveOccurred())
