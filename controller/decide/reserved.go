@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"encoding/ascii85"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -23,7 +24,13 @@ import (
 const (
 	reservedFor = " for "
 	reservedAnd = ", "
+	// reservedAs stands between a protocol and its ports in one word.
+	reservedAs = "="
 )
+
+// maxReserved is the longest message that an apiserver takes in a condition, in
+// bytes. A Service may have more ports than so many words.
+const maxReserved = 32 << 10
 
 // unpublished lists what of a hold the ingress does not say: all that a service
 // holds which is not served, else what nodes do not serve.
@@ -32,6 +39,7 @@ func unpublished(h ipam.Hold) []netip.Addr {
 }
 
 // reserved is the condition that says so: "2001:db8::1, 192.0.2.1 for 80/tcp, 53/udp".
+// Ports that this is too short for are in one word for each protocol.
 func reserved(addresses []netip.Addr, ports []ipam.Port) v1.Condition {
 	var texts, numbers []string
 	for _, a := range addresses {
@@ -40,10 +48,65 @@ func reserved(addresses []netip.Addr, ports []ipam.Port) v1.Condition {
 	for _, p := range ports {
 		numbers = append(numbers, p.String())
 	}
-	return v1.Condition{
-		Type: v1.ConditionReserved, Status: true, Reason: ReasonReserved,
-		Message: strings.Join(texts, reservedAnd) + reservedFor + strings.Join(numbers, reservedAnd),
+	c := v1.Condition{Type: v1.ConditionReserved, Status: true, Reason: ReasonReserved}
+	before := strings.Join(texts, reservedAnd) + reservedFor
+	if c.Message = before + strings.Join(numbers, reservedAnd); len(c.Message) > maxReserved {
+		c.Message = before + strings.Join(packPorts(ports), reservedAnd)
 	}
+	return c
+}
+
+// reservable are the protocols that ports have.
+var reservable = []v1.Protocol{v1.TCP, v1.UDP, v1.SCTP}
+
+// packPorts writes ports as one word for each protocol, "tcp=" and a bit for each
+// number up to the largest one, the lowest bit first, in Ascii85: 10 KiB at most.
+func packPorts(ports []ipam.Port) []string {
+	var out []string
+	for _, protocol := range reservable {
+		var bits []byte
+		for _, p := range ports {
+			if p.Protocol != protocol {
+				continue
+			}
+			for len(bits) <= int(p.Number)/8 {
+				bits = append(bits, 0)
+			}
+			bits[p.Number/8] |= 1 << (p.Number % 8)
+		}
+		if len(bits) == 0 {
+			continue
+		}
+		word := make([]byte, ascii85.MaxEncodedLen(len(bits)))
+		out = append(out, string(protocol)+reservedAs+string(word[:ascii85.Encode(word, bits)]))
+	}
+	return out
+}
+
+// readReservedPorts reads one word of a message, false where it is none: "80/tcp", or what packPorts wrote.
+func readReservedPorts(word string) ([]ipam.Port, bool) {
+	if protocol, packed, ok := strings.Cut(word, reservedAs); ok && slices.Contains(reservable, v1.Protocol(protocol)) {
+		return unpackPorts(v1.Protocol(protocol), packed)
+	}
+	number, protocol, _ := strings.Cut(word, "/")
+	n, err := strconv.ParseUint(number, 10, 16)
+	return []ipam.Port{{Number: uint16(n), Protocol: v1.Protocol(protocol)}}, err == nil && n > 0 && slices.Contains(reservable, v1.Protocol(protocol))
+}
+
+func unpackPorts(protocol v1.Protocol, packed string) (ports []ipam.Port, ok bool) {
+	bits := make([]byte, 4*len(packed)) // of a "z", which is four zeros
+	n, _, err := ascii85.Decode(bits, []byte(packed), true)
+	if err != nil || n > 65536/8 {
+		return nil, false
+	}
+	for i, b := range bits[:n] {
+		for j := range 8 {
+			if number := 8*i + j; b>>j&1 == 1 {
+				ports = append(ports, ipam.Port{Number: uint16(number), Protocol: protocol})
+			}
+		}
+	}
+	return ports, len(ports) > 0 && ports[0].Number > 0
 }
 
 // readReserved reads what reserved wrote. A message that it did not write holds nothing.
@@ -61,14 +124,17 @@ func readReserved(conditions []metav1.Condition) ipam.Hold {
 		}
 		h.Set(a)
 	}
-	for text := range strings.SplitSeq(ports, reservedAnd) {
-		number, protocol, _ := strings.Cut(text, "/")
-		n, err := strconv.ParseUint(number, 10, 16)
-		p := ipam.Port{Number: uint16(n), Protocol: v1.Protocol(protocol)}
-		if err != nil || n == 0 || !slices.Contains([]v1.Protocol{v1.TCP, v1.UDP, v1.SCTP}, p.Protocol) || slices.Contains(h.Ports, p) {
+	taken := map[ipam.Port]bool{}
+	for word := range strings.SplitSeq(ports, reservedAnd) {
+		read, ok := readReservedPorts(word)
+		for _, p := range read {
+			ok = ok && !taken[p]
+			taken[p] = true
+		}
+		if !ok {
 			return ipam.Hold{}
 		}
-		h.Ports = append(h.Ports, p)
+		h.Ports = append(h.Ports, read...)
 	}
 	return h
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,6 +60,8 @@ func TestReservedThatNobodyWroteHoldsNothing(t *testing.T) {
 	for _, message := range []string{
 		"", " for ", "10.0.0.1", "10.0.0.1 for ", " for 80/tcp", "x for 80/tcp", "10.0.0.1, x for 80/tcp", "fe80::1%eth0 for 80/tcp", "::ffff:10.0.0.1 for 80/tcp",
 		"10.0.0.1 for 0/tcp", "10.0.0.1 for 65536/tcp", "10.0.0.1 for 80", "10.0.0.1 for 80/icmp", "10.0.0.1 for 80/tcp, 80/tcp", "10.0.0.1 for 80/tcp for 81/tcp",
+		"10.0.0.1 for tcp=", "10.0.0.1 for tcp=!", "10.0.0.1 for tcp=zz", "10.0.0.1 for tcp=vvvvv", "10.0.0.1 for icmp=!<E3%", "10.0.0.1 for tcp=!<E3%, tcp=!<E3%",
+		"10.0.0.1 for tcp=" + strings.Repeat("z", 2048) + "!<E3%", "10.0.0.1 for tcp=s8W-!",
 	} {
 		if h := readReserved(lb("a", told(v1.ConditionReserved, message)).Status.Conditions); !reflect.DeepEqual(h, ipam.Hold{}) {
 			t.Errorf("%q holds %+v", message, h)
@@ -66,6 +69,45 @@ func TestReservedThatNobodyWroteHoldsNothing(t *testing.T) {
 	}
 	if h := readReserved(lb("a", told("Allocated", "10.0.0.1 for 80/tcp")).Status.Conditions); len(h.List()) > 0 {
 		t.Errorf("another condition holds %+v", h)
+	}
+}
+
+// TestReservedFitsACondition holds that the message is short enough for an apiserver
+// however many ports there are, that it loses none, and that it is words for people
+// as long as they fit.
+func TestReservedFitsACondition(t *testing.T) {
+	addresses := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8:1111:2222:3333:4444:5555:6666")}
+	of := func(protocol v1.Protocol, first, last int) (ports []ipam.Port) {
+		for n := first; n <= last; n++ {
+			ports = append(ports, ipam.Port{Number: uint16(n), Protocol: protocol})
+		}
+		return ports
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	some := slices.DeleteFunc(slices.Concat(of(v1.TCP, 1, 65535), of(v1.UDP, 1, 65535)), func(ipam.Port) bool { return random.IntN(2) == 0 })
+	fits := (maxReserved - len("10.0.0.1, 2001:db8:1111:2222:3333:4444:5555:6666 for ") + len(", ")) / len("10000/tcp, ")
+	for _, row := range []struct {
+		says  string
+		ports []ipam.Port
+		words bool
+	}{
+		{"one", of(v1.TCP, 80, 80), true},
+		{"as many as fit", of(v1.TCP, 10000, 10000+fits-1), true},
+		{"one more", of(v1.TCP, 10000, 10000+fits), false},
+		{"any half of them", some, false},
+		{"all that there are", slices.Concat(of(v1.TCP, 1, 65535), of(v1.UDP, 1, 65535), of(v1.SCTP, 1, 65535)), false},
+	} {
+		message := reserved(addresses, row.ports).Message
+		if len(message) > maxReserved {
+			t.Errorf("%s: %d bytes", row.says, len(message))
+		}
+		if words := !strings.Contains(message, "tcp="); words != row.words {
+			t.Errorf("%s: words %t, want %t", row.says, words, row.words)
+		}
+		h := readReserved(lb("a", told(v1.ConditionReserved, message)).Status.Conditions)
+		if !slices.Equal(h.List(), addresses) || !slices.Equal(h.Ports, row.ports) {
+			t.Errorf("%s: %d ports of %v are read, want %d", row.says, len(h.Ports), h.List(), len(row.ports))
+		}
 	}
 }
 
