@@ -16,6 +16,8 @@ type Decision struct {
 	Frontends map[string][]v1.Frontend
 	// Nodes that run weir, load balancers first, then by address.
 	Nodes []Node
+	// Zoned names the Nodes with LabelZone, in order.
+	Zoned []string
 	// Pools with their use.
 	Pools []v1.ControllerPool
 	// Memory for the next decision.
@@ -60,6 +62,7 @@ func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Mem
 		d.Nodes = append(d.Nodes, Node{Instance: n, State: v1.NodeState{BGP: mesh(n, lbs, peers, cfg)}})
 	}
 	d.Services = report(services, held, ranks, lbs)
+	d.Zoned = zoned(snap.Nodes)
 	d.Pools = usage(cfg.Pools, held, ofNodes)
 	d.Memory = controller.Memory{Addresses: held, LBs: order}
 	return d

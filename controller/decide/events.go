@@ -27,6 +27,14 @@ func Events(before, after Decision) []v1.Event {
 			})
 		}
 	}
+	for _, name := range after.Zoned {
+		if !slices.Contains(before.Zoned, name) {
+			events = append(events, v1.Event{
+				Object: "node/" + name, Type: v1.EventNormal, Reason: "LabelIgnored",
+				Message: "without effect here: the label " + LabelZone + " (remove it; all load balancer nodes serve all Services)",
+			})
+		}
+	}
 	return append(events, nodeEvents(before.Nodes, after.Nodes)...)
 }
 

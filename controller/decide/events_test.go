@@ -22,6 +22,14 @@ func TestEvents(t *testing.T) {
 		}
 		return snap
 	}
+	inZone := func(s controller.Snapshot) controller.Snapshot {
+		for _, n := range s.Nodes {
+			if n.Name == "worker1" {
+				n.Labels = map[string]string{"loxilb.io/zonelabel": "east"}
+			}
+		}
+		return s
+	}
 	well := lb("a", ports("80:30080/TCP"))
 	proxy := note("loxilb.io/useproxyprotov2", "yes")
 	ignored := "loxilb.io/useproxyprotov2 (put a proxy that speaks it behind the Service); remove what you do not need"
@@ -36,6 +44,9 @@ func TestEvents(t *testing.T) {
 			"Normal service/default/a EndpointsReady: 1 backend",
 			"Normal node/master1 Joined: 192.168.80.10 runs weir as lb",
 			"Normal node/master1 Active: 192.168.80.10 is active for at least one address"}},
+		{"a node is given a zone, as LoxiLB has them", inZone(snapshot(well, endpoint(""), "192.168.80.10@master1")), []string{
+			"Normal node/worker1 LabelIgnored: without effect here: the label loxilb.io/zonelabel (remove it; all load balancer nodes serve all Services)"}},
+		{"and is told so once", inZone(snapshot(well, endpoint(""), "192.168.80.10@master1")), nil},
 		{"nothing changes", snapshot(well, endpoint(""), "192.168.80.10@master1"), nil},
 		{"the endpoint goes", snapshot(well, endpoint("!"), "192.168.80.10@master1"), []string{
 			`Warning service/default/a NoReadyEndpoints: port 80/tcp (name ""): no EndpointSlice of the service has a ready endpoint for it; clients are refused until one is ready`}},

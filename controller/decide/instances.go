@@ -104,6 +104,20 @@ func prefer(a, b Instance) Instance {
 	return a
 }
 
+// LabelZone is LoxiLB's label of a Node, which has no effect here.
+const LabelZone = prefixLoxiLB + "zonelabel"
+
+// zoned names the nodes with LabelZone, in order.
+func zoned(nodes []*corev1.Node) (names []string) {
+	for _, n := range nodes {
+		if _, labelled := n.Labels[LabelZone]; labelled {
+			names = append(names, n.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // standBack has nodes that are being drained (kubectl drain, kubectl cordon)
 // count as not ready, so that they rank last: their addresses go to others while
 // they still forward.

@@ -197,6 +197,10 @@ func TestService(t *testing.T) {
 			world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.PublishNotReadyAddresses = true })),
 				slices: []*discoveryv1.EndpointSlice{ending(slice("a", "=8080", "10.42.2.6@worker1"), false)}},
 			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"so it does on the pod network",
+			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/usepodnetwork", "yes"), spec(func(s *corev1.ServiceSpec) { s.PublishNotReadyAddresses = true })),
+				slices: []*discoveryv1.EndpointSlice{ending(slice("a", "=8080", "10.42.2.6@worker1", "10.42.3.6@worker2"), false)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 10.42.2.6:8080, 10.42.3.6:8080 (default/a)"}},
 
 		// Addresses.
 		{"spec.loadBalancerIP", world{service: lb("a", ports("80:30080/TCP"), spec(func(s *corev1.ServiceSpec) { s.LoadBalancerIP = "10.0.0.77" })), slices: onWorker1},
