@@ -134,26 +134,46 @@ func TestAFailedStepStopsItsServiceAlone(t *testing.T) {
 	}
 }
 
-// One endpoint among 10 000 services costs three writes.
+// One endpoint less costs three writes, one in place of another four, and each one
+// later, when it has been gone long enough: however many services there are.
 func TestWritesInProportion(t *testing.T) {
 	big := plan.Limits{VIPs: 64, Services: 16384, Backends: 131072, Slots: 1 << 20}
-	memory := mapstest.NewMemory(big.Slots)
-	state, now := plan.NewState(), &clock{now: time.Unix(1000, 0)}
-	var all []v1.Service
-	for i := range 10_000 {
-		s := service(i%256, 10)
-		s.VIP, s.Port = netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 50)}), uint16(1+i)
-		all = append(all, s)
-	}
-	started := time.Now()
-	apply.Run(plan.Make(plan.Desired{Services: all}, state, plan.Scan{}, big, now.read()).Steps, memory, state, now.read)
-	t.Logf("10 000 services with 10 backends: %d writes, planned and done in %v", memory.Writes, time.Since(started))
-	memory.Writes = 0
-	all[5000].Backends = all[5000].Backends[1:]
-	started = time.Now()
-	apply.Run(plan.Make(plan.Desired{Services: all}, state, plan.Scan{}, big, now.read()).Steps, memory, state, now.read)
-	t.Logf("one endpoint less: %d writes in %v", memory.Writes, time.Since(started))
-	if memory.Writes > 3 {
-		t.Errorf("one endpoint less costs %d writes", memory.Writes)
+	for _, size := range []int{10, 100, 1000, 10_000} {
+		memory := mapstest.NewMemory(big.Slots)
+		state, now := plan.NewState(), &clock{now: time.Unix(1000, 0)}
+		var all []v1.Service
+		for i := range size {
+			s := service(i%256, 10)
+			s.VIP, s.Port = netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 50)}), uint16(1+i)
+			all = append(all, s)
+		}
+		writes := func() (atOnce, later int) {
+			memory.Writes = 0
+			started := time.Now()
+			for rests := false; !rests; {
+				p := plan.Make(plan.Desired{Services: all}, state, plan.Scan{Started: now.read()}, big, now.read())
+				apply.Run(p.Steps, memory, state, now.read)
+				if rests = len(p.Steps) == 0; atOnce == 0 {
+					atOnce = memory.Writes
+					t.Logf("%d services with 10 backends: %d writes, planned and done in %v", size, atOnce, time.Since(started))
+				}
+			}
+			return atOnce, memory.Writes - atOnce
+		}
+		if got, _ := writes(); got < 12*size {
+			t.Errorf("%d services cost %d writes at the start: they have 10 backends each, slots and an entry", size, got)
+		}
+		changed := &all[size/2].Backends
+		*changed = (*changed)[1:]
+		if got, later := writes(); got > 3 || later > 1 {
+			t.Errorf("one endpoint less of %d services costs %d writes and %d", size, got, later)
+		}
+		*changed = append((*changed)[1:len(*changed):len(*changed)], v1.Backend{Address: netip.MustParseAddr("10.1.0.1"), Port: 8080})
+		if got, later := writes(); got > 4 || later > 1 {
+			t.Errorf("another endpoint in place of one of %d services costs %d writes and %d", size, got, later)
+		}
+		if got, later := writes(); got+later != 0 {
+			t.Errorf("no change of %d services costs %d writes and %d", size, got, later)
+		}
 	}
 }
