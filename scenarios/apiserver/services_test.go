@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -55,6 +56,42 @@ var _ = Describe("A Service", Ordered, func() {
 			Eventually(ctx, func(ctx context.Context) (string, error) { return l.answers(ctx, "203.0.113.1:80") }).
 				WithTimeout(follow).WithPolling(10 * time.Millisecond).Should(Equal(pod))
 		}
+	})
+
+	It("keeps the port that the apiserver chose for health checks, and all else that it wants", func(ctx SpecContext) {
+		a := ours("a", 80).with("externalTrafficPolicy: Local")
+		wants := func(ctx context.Context) (spec map[string]any, err error) {
+			var o struct{ Spec map[string]any }
+			err = l.kube.get(ctx, servicePath("a"), &o)
+			return o.Spec, err
+		}
+		l.remove("a")
+		// Without the controller first: what it writes then is all that it writes.
+		var before map[string]any
+		l.restart(ctx, "ctl1", func() {
+			l.apply(ctx, a.manifest(), a.on("pod1"))
+			var err error
+			before, err = wants(ctx)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(before["healthCheckNodePort"]).To(BeNumerically(">", 0))
+		})
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
+		l.expectService(ctx, "a", conditionOf("Programmed"), Equal("True/Programmed"))
+		Expect(wants(ctx)).To(Equal(before))
+		l.apply(ctx, a.on())
+		l.expectService(ctx, "a", conditionOf("Reachable"), Equal("False/NoReadyEndpoints"))
+		Expect(wants(ctx)).To(Equal(before))
+	})
+
+	It("that publishes addresses which are not ready is served by pods that end and serve no more", func(ctx SpecContext) {
+		a := ours("a", 80).with("publishNotReadyAddresses: true").with("externalTrafficPolicy: Local")
+		l.remove("a")
+		// As Kubernetes writes it for such a Service: ready, whatever the pod says.
+		ending := strings.NewReplacer("serving: true", "serving: false", "terminating: false", "terminating: true").Replace(a.on("pod1"))
+		l.apply(ctx, a.manifest(), ending)
+		l.expectServed(ctx, "203.0.113.1:80/tcp pod1")
+		l.apply(ctx, strings.Replace(ending, "ready: true", "ready: false", 1))
+		l.expectServed(ctx, "203.0.113.1:80/tcp")
 	})
 
 	It("that is deleted goes when the nodes have dropped it", func(ctx SpecContext) {
