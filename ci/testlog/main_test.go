@@ -6,7 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weir-lb/weir/internal/leaktest"
 )
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // recorded is a shortened run: one package with a pass, a failure in a subtest and two skips; one without tests.
 const recorded = `{"Action":"run","Package":"github.com/weir-lb/weir/topo","Test":"TestUp"}

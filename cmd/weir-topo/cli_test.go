@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/weir-lb/weir/internal/leaktest"
 	"github.com/weir-lb/weir/topo/netns"
 )
 
@@ -20,8 +22,16 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	leaktest.Main(m)
 }
+
+// Names of topologies, of this process alone: another may run the same tests.
+var (
+	pair, interrupted = own("pair"), own("intr")
+	one, two          = own("one"), own("two")
+)
+
+func own(name string) string { return name + strconv.Itoa(os.Getpid()) }
 
 // cli prepares a weir-topo command with a state folder of the test's own.
 func cli(t *testing.T, root string, args ...string) *exec.Cmd {
@@ -75,15 +85,15 @@ func left(t *testing.T, root, id string) []string {
 
 func TestUpExecDumpDown(t *testing.T) {
 	root := t.TempDir()
-	out := mustCLI(t, root, "up", "testdata/pair.yaml", "--name", "clipair")
-	t.Cleanup(func() { _, _ = exitCode(t, root, "down", "clipair") })
-	if !strings.Contains(out, "left/sleeper runs") || !strings.Contains(out, "weir-topo down clipair") {
+	out := mustCLI(t, root, "up", "testdata/pair.yaml", "--name", pair)
+	t.Cleanup(func() { _, _ = exitCode(t, root, "down", pair) })
+	if !strings.Contains(out, "left/sleeper runs") || !strings.Contains(out, "weir-topo down "+pair) {
 		t.Errorf("up says\n%s", out)
 	}
 	if got := mustCLI(t, root, "exec", "left", "--", "ip", "-4", "-o", "addr", "show", "eth1"); !strings.Contains(got, "192.0.2.1/24") {
 		t.Errorf("exec shows %q", got)
 	}
-	if got := mustCLI(t, root, "exec", "right", "sh", "-c", "echo $WEIR_SOCKET"); strings.TrimSpace(got) != filepath.Join(root, "clipair/right/weir.sock") {
+	if got := mustCLI(t, root, "exec", "right", "sh", "-c", "echo $WEIR_SOCKET"); strings.TrimSpace(got) != filepath.Join(root, pair, "right/weir.sock") {
 		t.Errorf("WEIR_SOCKET is %q", got)
 	}
 	cmd := cli(t, root, "exec", "left", "--", "sh", "-c", "read line; echo got $line; exit 42")
@@ -93,7 +103,7 @@ func TestUpExecDumpDown(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != 42 || string(b) != "got input\n" {
 		t.Errorf("exec gave %v and %q, want exit code 42 and the input", err, b)
 	}
-	if got := mustCLI(t, root, "list"); !strings.Contains(got, "clipair") || !strings.Contains(got, "kept") {
+	if got := mustCLI(t, root, "list"); !strings.Contains(got, pair) || !strings.Contains(got, "kept") {
 		t.Errorf("list shows\n%s", got)
 	}
 	evidence := t.TempDir()
@@ -103,10 +113,10 @@ func TestUpExecDumpDown(t *testing.T) {
 			t.Errorf("evidence %s lacks %q: %v\n%s", file, want, err, b)
 		}
 	}
-	if out := mustCLI(t, root, "down"); !strings.Contains(out, "clipair is down") {
+	if out := mustCLI(t, root, "down"); !strings.Contains(out, pair+" is down") {
 		t.Errorf("down says %q", out)
 	}
-	if got := left(t, root, "clipair"); len(got) > 0 {
+	if got := left(t, root, pair); len(got) > 0 {
 		t.Errorf("down left %v", got)
 	}
 }
@@ -115,7 +125,7 @@ func TestInterruptedUpLeavesNothing(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
 			root := t.TempDir()
-			cmd := cli(t, root, "up", "testdata/pair.yaml", "--name", "cliintr", "--var", "ready=/nowhere")
+			cmd := cli(t, root, "up", "testdata/pair.yaml", "--name", interrupted, "--var", "ready=/nowhere")
 			var errout strings.Builder
 			cmd.Stderr = &errout
 			out, err := cmd.StdoutPipe()
@@ -145,7 +155,7 @@ func TestInterruptedUpLeavesNothing(t *testing.T) {
 			if !strings.Contains(errout.String(), "context canceled") {
 				t.Errorf("up says %q", errout.String())
 			}
-			if got := left(t, root, "cliintr"); len(got) > 0 {
+			if got := left(t, root, interrupted); len(got) > 0 {
 				t.Errorf("left %v", got)
 			}
 		})
@@ -154,18 +164,18 @@ func TestInterruptedUpLeavesNothing(t *testing.T) {
 
 func TestDownAll(t *testing.T) {
 	root := t.TempDir()
-	for _, id := range []string{"clione", "clitwo"} {
+	for _, id := range []string{one, two} {
 		mustCLI(t, root, "up", "testdata/pair.yaml", "--name", id, "--no-processes")
 	}
 	if code, out := exitCode(t, root, "exec", "left", "--", "true"); code != 2 || !strings.Contains(out, "choose one with --name") {
 		t.Errorf("exec with two up: %d, %s", code, out)
 	}
-	if code, out := exitCode(t, root, "up", "testdata/pair.yaml", "--name", "clione"); code != 1 || !strings.Contains(out, "it is there already") {
-		t.Errorf("a second clione: %d, %s", code, out)
+	if code, out := exitCode(t, root, "up", "testdata/pair.yaml", "--name", one); code != 1 || !strings.Contains(out, "it is there already") {
+		t.Errorf("a second %s: %d, %s", one, code, out)
 	}
-	mustCLI(t, root, "exec", "--name", "clitwo", "left", "--", "true")
+	mustCLI(t, root, "exec", "--name", two, "left", "--", "true")
 	mustCLI(t, root, "down", "--all")
-	for _, id := range []string{"clione", "clitwo"} {
+	for _, id := range []string{one, two} {
 		if got := left(t, root, id); len(got) > 0 {
 			t.Errorf("down --all left %v", got)
 		}

@@ -8,16 +8,16 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/internal/leaktest"
 	"github.com/weir-lb/weir/internal/waittest"
 )
 
 func TestMain(m *testing.M) {
 	nstest.Isolate()
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 var (

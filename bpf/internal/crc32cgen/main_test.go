@@ -5,7 +5,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
+
+	"github.com/weir-lb/weir/internal/leaktest"
 )
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // change is lib/crc32c.h in Go.
 func change(table *Table, bits uint32, words int) uint32 {

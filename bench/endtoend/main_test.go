@@ -1,0 +1,9 @@
+package endtoend
+
+import (
+	"testing"
+
+	"github.com/weir-lb/weir/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
