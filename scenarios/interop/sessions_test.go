@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,8 +16,15 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/scenarios/article/lab"
 	"github.com/weir-lb/weir/scenarios/harness"
+	"github.com/weir-lb/weir/topo/probe"
 	"github.com/weir-lb/weir/topo/spec"
 )
+
+// back is how long a session that has ended may stay away: GoBGP takes no new one
+// for 5 s, and two busy cores may need as long for the rest.
+const back = 10 * time.Second
+
+var worker1 = netip.MustParseAddr("192.168.80.101")
 
 // password is that of the sessions with the client; wrong is not.
 const (
@@ -113,6 +121,49 @@ var _ = Describe("Sessions", Ordered, ContinueOnFailure, func() {
 		l.ExpectConverged(ctx, lab.Master1)
 	})
 
+	// The answers of a worker take its own route, so that while client and workers
+	// differ in whom they take for active a request may have to wait.
+	for _, f := range []struct {
+		of, node string // whose route moves
+		peer     netip.Addr
+		flap     func(context.Context, *lab.Lab)
+	}{
+		{"the client with the active master", "client", lab.Client, func(ctx context.Context, l *lab.Lab) {
+			birdc(ctx, l, "restart", "master1")
+		}},
+		{"a worker with the active master", "worker1", worker1, func(ctx context.Context, l *lab.Lab) {
+			_, err := l.Node("worker1").Run(ctx, "gobgp", "neighbor", lab.Master1.String(), "reset")
+			Expect(err).NotTo(HaveOccurred())
+		}},
+	} {
+		It("of "+f.of+" that flap are back in time, and what stands lives", func(ctx SpecContext) {
+			weir := l.Node("master1").Process("weir").PID()
+			before, err := sessions(ctx, l, "master1")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(before).To(HaveKey(f.peer))
+			standing := openBoth(ctx, l)
+			for range 2 {
+				f.flap(ctx, l)
+				harness.Soon(ctx, func(ctx context.Context) (netip.Addr, error) { return l.NextHop(ctx, f.node) }).Should(Equal(lab.Master2))
+				ended := time.Now()
+				Eventually(ctx, func(ctx context.Context) (netip.Addr, error) { return l.NextHop(ctx, f.node) }).
+					WithTimeout(back).WithPolling(50 * time.Millisecond).Should(Equal(lab.Master1))
+				AddReportEntry("back after", time.Since(ended), ReportEntryVisibilityFailureOrVerbose)
+				Expect(l.Ask(ctx, 5*time.Second, lab.Services...)).To(BeEmpty())
+			}
+			for _, s := range standing {
+				_, err := s.Ask(ctx)
+				Expect(err).NotTo(HaveOccurred())
+			}
+			Expect(l.Node("master1").Process("weir").PID()).To(Equal(weir), "weir lives")
+			expectUndisturbed(ctx, l, "master1", before, f.peer)
+			after, err := sessions(ctx, l, "master1")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(after[f.peer]).To(BeTemporally(">", before[f.peer]), "control: that session is another")
+			l.ExpectConverged(ctx, lab.Master1)
+		})
+	}
+
 	Describe("with a peer that misbehaves", func() {
 		It("end, or lose a route: weir and all others go on", func(ctx SpecContext) {
 			weir := l.Node("master1").Process("weir").PID()
@@ -147,6 +198,21 @@ var _ = Describe("Sessions", Ordered, ContinueOnFailure, func() {
 		})
 	})
 })
+
+// openBoth opens a flow to each worker.
+func openBoth(ctx context.Context, l *lab.Lab) []*probe.Session {
+	GinkgoHelper()
+	var all []*probe.Session
+	for _, s := range []lab.Service{lab.SCTP, lab.UDP} {
+		one, err := l.Requests.Open(ctx, s.Request())
+		Expect(err).NotTo(HaveOccurred())
+		_, err = one.Ask(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(one.Close)
+		all = append(all, one)
+	}
+	return all
+}
 
 // reconfigure has BIRD use another password.
 func reconfigure(ctx context.Context, l *lab.Lab, from, to string) {
