@@ -37,7 +37,7 @@ func Cases(bench func() *Bench, repeat int) []rounds.Case {
 			}
 		}
 		if hook == bpf.HookXDP {
-			all = append(all, b.established(hook, "sctp", 9000, 1))
+			all = append(all, b.established(hook, "udp", 9000, 1), b.established(hook, "sctp", 9000, 1))
 		}
 		all = append(all,
 			b.established(hook, "sctp-same", 64, 1),

@@ -3,7 +3,7 @@
 // the initial RAM disk:
 //
 //	/modules/order   modules, a path a line, each after those that it needs
-//	/tests/list      a line for each test: import path, working folder, binary
+//	/tests/list      a line for each test: import path, working folder, binary, which of its tests (-test.run)
 //
 // On the port each test stands between a line "kernelinit: begin PATH" and a line "kernelinit: end PATH STATUS"; the last
 // line is "kernelinit: done". A machine that ends without it has crashed.
@@ -126,11 +126,11 @@ func loadModule(path string) error {
 // runTest runs one line of the list. A test that fails is no error: its status says so.
 func runTest(out io.Writer, line string) error {
 	words := strings.Fields(line)
-	if len(words) != 3 {
-		return fmt.Errorf("line %q of /tests/list: want import path, folder and binary", line)
+	if len(words) != 4 {
+		return fmt.Errorf("line %q of /tests/list: want import path, folder, binary and pattern", line)
 	}
 	fmt.Fprintf(out, "kernelinit: begin %s\n", words[0])
-	test := exec.Command(words[2], "-test.v=test2json", "-test.count=1", "-test.timeout=20m")
+	test := exec.Command(words[2], "-test.run="+words[3], "-test.v=test2json", "-test.count=1", "-test.timeout=20m")
 	test.Dir, test.Stdout, test.Stderr = words[1], out, out
 	test.Env = []string{"PATH=/bin:/sbin", "HOME=/tmp", "TMPDIR=/tmp", "USER=root"}
 	status := 0

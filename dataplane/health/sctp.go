@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,12 @@ func (n *Network) sctp(ctx context.Context, t Target) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	s, end, err := dialRaw(ctx, unix.IPPROTO_SCTP, t.Address.Addr())
+	return a.initiate(ctx, t.Address.Addr())
+}
+
+// initiate sends INIT, waits for INIT ACK and ends with ABORT.
+func (a association) initiate(ctx context.Context, peer netip.Addr) (time.Duration, error) {
+	s, end, err := dialRaw(ctx, unix.IPPROTO_SCTP, peer)
 	if err != nil {
 		return 0, unreachable(ctx, "send INIT", err)
 	}
