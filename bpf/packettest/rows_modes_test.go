@@ -151,7 +151,7 @@ func TestShapes(t *testing.T) {
 		rows = append(rows, forward(fmt.Sprintf("SCTP with %d bytes of data", size), sctpFlow,
 			sctpData.withPayload(size), "vip:40000", "b1:9998"))
 	}
-	for _, size := range []int{4100, 6000, 8972, 9000} {
+	for _, size := range []int{4100, 6000, 8972, 9000, 16400, 40000} {
 		r := forward(fmt.Sprintf("SCTP with %d bytes of data in a jumbo frame", size), sctpFlow,
 			sctpData.withPayload(size), "vip:40000", "b1:9998")
 		rows = append(rows, r)

@@ -108,7 +108,7 @@ func makeNetwork() error {
 }
 
 func (n *nic) make() error {
-	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: n.name, MTU: 9100, HardwareAddr: n.mac()},
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: n.name, MTU: 65535, HardwareAddr: n.mac()},
 		PeerName: n.name + "p"}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (n *nic) make() error {
 	}
 	n.ifindex = veth.Index
 	address := &netlink.Addr{IPNet: &net.IPNet{IP: n.prefix.Addr().AsSlice(), Mask: net.CIDRMask(n.prefix.Bits(), 32)}}
-	if err := errors.Join(netlink.LinkSetMTU(peer, 9100), netlink.LinkSetUp(peer),
+	if err := errors.Join(netlink.LinkSetMTU(peer, 65535), netlink.LinkSetUp(peer),
 		netlink.LinkSetUp(veth), netlink.AddrAdd(veth, address)); err != nil {
 		return err
 	}

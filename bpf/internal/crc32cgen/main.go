@@ -22,8 +22,8 @@ func main() {
 const castagnoli = 0x82f63b78
 
 // Table maps digit position, digit, nibble position and nibble to the CRC state
-// after digit * 32^position words of zeros.
-type Table [3][32][8][16]uint32
+// after digit * 64^position words of zeros.
+type Table [3][64][8][16]uint32
 
 // advance returns the CRC state after one 32-bit word of zeros.
 func advance(state uint32) uint32 {
@@ -61,12 +61,12 @@ func (m *matrix) then(next *matrix) *matrix {
 
 func tables() *Table {
 	var table Table
-	unit := new(matrix) // 32^position words
+	unit := new(matrix) // 64^position words
 	for bit := range unit {
 		unit[bit] = advance(1 << bit)
 	}
 	for position := range table {
-		digits := new(matrix) // digit * 32^position words
+		digits := new(matrix) // digit * 64^position words
 		for bit := range digits {
 			digits[bit] = 1 << bit
 		}
@@ -93,7 +93,7 @@ func header(table *Table) []byte {
 #include <linux/types.h>
 
 /* clang-format off */
-static const __u32 crc32c_table[3][32][8][16] = {
+static const __u32 crc32c_table[3][64][8][16] = {
 `)
 	for _, digits := range table {
 		b.WriteString("{\n")
