@@ -86,7 +86,7 @@ var _ = Describe("Endpoints", Ordered, func() {
 		})
 	})
 
-	It("that are all gone leave requests without an answer, counted under their reason, until one comes back", func(ctx SpecContext) {
+	It("that are all gone have requests refused at once, counted under their reason, until one comes back", func(ctx SpecContext) {
 		before := drops(ctx, l, "no_backend")
 		const requests = 20
 		harness.Step("pod2 is removed too", func() {
@@ -95,6 +95,9 @@ var _ = Describe("Endpoints", Ordered, func() {
 			}
 			for _, p := range cluster.Protocols {
 				l.ExpectBackends(ctx, cluster.Of(p))
+			}
+			for _, p := range cluster.Protocols {
+				harness.ExpectRefused(ctx, l.Requests, unused(p, requests))
 			}
 			for _, p := range cluster.Protocols {
 				r := l.Requests.Burst(ctx, requests, requests, func(i int) probe.Request { return unused(p, i) })

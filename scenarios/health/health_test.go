@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -9,6 +10,8 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/scenarios/harness"
+	"github.com/weir-lb/weir/scenarios/harness/onelb"
+	"github.com/weir-lb/weir/topo/probe"
 )
 
 // slack is what a busy machine may add to any bound.
@@ -51,10 +54,27 @@ var _ = Describe("Health", Ordered, func() {
 		}).Should(Equal(len(all)))
 		Expect(l.states(ctx)).To(And(each(served, v1.BackendInactive)...))
 		l.expectOnly(ctx, "backend2")
-		harness.Step("its servers start, and it comes back", func() {
-			Expect(l.Node("backend1").Process("serve").Start(ctx)).To(Succeed())
+		harness.Step("the servers of backend2 die too, and clients are refused at once", func() {
+			for _, backend := range []string{"backend1", "backend2"} {
+				// Linux tells a sender of one error a second; the probes of UDP and
+				// SCTP make two, and a datagram of which nothing is said was taken.
+				Expect(l.Node(backend).Run(ctx, "sysctl", "-q", "-w", "net/ipv4/icmp_ratelimit=0")).To(BeEmpty())
+			}
+			Expect(l.Node("backend2").Process("serve").Kill(ctx)).To(Succeed())
+			Eventually(ctx, l.served).WithTimeout(leaves + slack).WithPolling(50 * time.Millisecond).Should(BeEmpty())
+			before := l.noBackend(ctx)
+			for p, f := range carries {
+				harness.ExpectRefused(ctx, l.Requests, probe.Request{Protocol: p, Target: netip.AddrPortFrom(onelb.VIP, f.backend)})
+			}
+			Expect(l.noBackend(ctx)).To(BeNumerically(">=", before+uint64(len(carries))), "weir refuses, not the host of the servers")
+		})
+		harness.Step("the servers start, and both come back", func() {
+			for _, backend := range []string{"backend1", "backend2"} {
+				Expect(l.Node(backend).Process("serve").Start(ctx)).To(Succeed())
+			}
 			l.serveSecure(ctx, "backend1")
 			l.expectStates(ctx, leaves+slack, all, v1.BackendActive)
+			harness.Soon(ctx, l.served).Should(HaveLen(2 * len(carries)))
 			l.expectOnly(ctx, "backend1", "backend2")
 		})
 	})

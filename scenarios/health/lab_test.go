@@ -121,6 +121,33 @@ func (l *lab) states(ctx context.Context) (map[string]string, error) {
 	return got, err
 }
 
+// served lists the live backends of what carries requests.
+func (l *lab) served(ctx context.Context) ([]string, error) {
+	backends, err := l.Weir("lb").Backends(ctx)
+	var live []string
+	for _, f := range carries {
+		for _, b := range backends {
+			if b.Service == f.name() && b.State == v1.BackendActive {
+				live = append(live, fmt.Sprintf("%s at %s", b.Service, b.Address))
+			}
+		}
+	}
+	return live, err
+}
+
+// noBackend counts what weir dropped because no backend was alive.
+func (l *lab) noBackend(ctx context.Context) uint64 {
+	GinkgoHelper()
+	c, err := l.Weir("lb").Counters(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	for _, d := range c.Drops {
+		if d.Reason == "no_backend" {
+			return d.Count
+		}
+	}
+	return 0
+}
+
 // expectStates waits until backend1 is in a state for some frontends.
 func (l *lab) expectStates(ctx context.Context, within time.Duration, some []frontend, state string) {
 	GinkgoHelper()

@@ -69,12 +69,11 @@ var _ = Describe("The VIP's route", Ordered, ContinueOnFailure, func() {
 				l.ExpectServing(ctx, m, lab.SCTP)
 			}
 		})
-		harness.Step("routes stay, sctp answers, the others do not", func() {
+		harness.Step("routes stay, sctp answers, the others refuse", func() {
 			harness.Holds(ctx, steady, l.Paths).WithPolling(100 * time.Millisecond).Should(Equal([]lab.Path{activePath, standbyPath}))
 			l.ExpectRoutes(ctx, lab.Master1)
 			Expect(l.Ask(ctx, 5*time.Second, lab.SCTP)).To(BeEmpty())
-			Expect(l.Ask(ctx, 300*time.Millisecond, lab.Nginx)).NotTo(BeEmpty())
-			Expect(l.Ask(ctx, 300*time.Millisecond, lab.UDP)).NotTo(BeEmpty())
+			expectRefused(ctx, l, lab.Nginx, lab.UDP)
 		})
 		harness.Step("the last goes, and the route with it, everywhere", func() {
 			l.Withdraw(lab.SCTP)
@@ -112,7 +111,7 @@ var _ = Describe("The VIP's route", Ordered, ContinueOnFailure, func() {
 		}
 		harness.Holds(ctx, steady, l.Paths).WithPolling(100 * time.Millisecond).Should(Equal([]lab.Path{activePath, standbyPath}))
 		l.ExpectRoutes(ctx, lab.Master1)
-		Expect(l.Ask(ctx, 300*time.Millisecond, lab.Nginx)).NotTo(BeEmpty())
+		expectRefused(ctx, l, lab.Services...)
 	})
 
 	It("goes with the last server, if all services on the address allow that, and comes back with one", func(ctx SpecContext) {
@@ -161,6 +160,14 @@ var _ = Describe("The VIP's route", Ordered, ContinueOnFailure, func() {
 		})
 	})
 })
+
+// expectRefused asks services that refuse at once.
+func expectRefused(ctx context.Context, l *lab.Lab, services ...lab.Service) {
+	GinkgoHelper()
+	for _, s := range services {
+		harness.ExpectRefused(ctx, l.Requests, s.Request())
+	}
+}
 
 // foreignRoutes are those of the workers' kernels that are not weir's.
 func foreignRoutes(ctx context.Context, l *lab.Lab) map[string]string {
