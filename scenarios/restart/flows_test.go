@@ -13,7 +13,6 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/scenarios/article/lab"
 	"github.com/weir-lb/weir/topo/probe"
@@ -23,7 +22,7 @@ const (
 	// every is how often each flow asks.
 	every = time.Second
 	// patience is for one answer. Nothing sends a datagram again, so one that
-	// is lost shows; a lost TCP segment shows as sent again.
+	// is lost shows; a lost TCP segment or SCTP DATA chunk shows as sent again.
 	patience = 5 * time.Second
 )
 
@@ -32,8 +31,8 @@ type flow interface {
 	// ask returns who answered, and whom that saw: the translated client, which
 	// stays the same as long as the load balancer knows the flow.
 	ask(ctx context.Context) (backend string, seen netip.AddrPort, err error)
-	// resent counts the segments that TCP had to send again.
-	resent() (int, error)
+	// lost counts what TCP or SCTP had to send again.
+	lost() (int, error)
 	close(ctx context.Context)
 }
 
@@ -45,7 +44,7 @@ func (s session) ask(ctx context.Context) (string, netip.AddrPort, error) {
 	return a.Backend, a.SeenClient, err
 }
 
-func (session) resent() (int, error)        { return 0, nil }
+func (s session) lost() (int, error)        { return s.Lost() }
 func (s session) close(ctx context.Context) { _ = s.Close(ctx) } // its service may be gone
 
 // page is a connection over which one page after the other is fetched.
@@ -82,21 +81,7 @@ func (p *page) ask(ctx context.Context) (backend string, seen netip.AddrPort, er
 	return answer.Header.Get("X-Backend"), seen, err
 }
 
-func (p *page) resent() (int, error) {
-	raw, err := p.conn.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var info *unix.TCPInfo
-	var infoErr error
-	err = raw.Control(func(fd uintptr) {
-		info, infoErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	})
-	if err != nil || infoErr != nil {
-		return 0, fmt.Errorf("read TCP_INFO: %w %w", err, infoErr)
-	}
-	return int(info.Total_retrans), nil
-}
+func (p *page) lost() (int, error) { return probe.ResentTCP(p.conn) }
 
 func (p *page) close(context.Context) { _ = p.conn.Close() }
 
@@ -237,8 +222,8 @@ func (f *flows) lost() (requests int, lost []string) {
 			lost = append(lost, one.failure)
 			continue
 		}
-		if n, err := one.resent(); err != nil || n > 0 {
-			lost = append(lost, fmt.Sprintf("%s: %d segments were sent again, %v", one.name, n, err))
+		if n, err := one.lost(); err != nil || n > 0 {
+			lost = append(lost, fmt.Sprintf("%s: %d segments or chunks were sent again, %v", one.name, n, err))
 		}
 	}
 	return requests, lost

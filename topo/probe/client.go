@@ -113,6 +113,8 @@ type transport interface {
 	local() netip.AddrPort
 	// exchange sends the payload, checks its echo and returns the server's greeting.
 	exchange(ctx context.Context, payload []byte) (greeting string, err error)
+	// lost counts what TCP and SCTP had to send again.
+	lost() (int, error)
 	close(ctx context.Context) error
 }
 
@@ -177,6 +179,12 @@ func (s *Session) payload() []byte {
 		b = append(b, byte('a'+len(b)%26))
 	}
 	return b
+}
+
+// Lost counts the segments of TCP that this side has sent again, and the DATA chunks of SCTP that had not arrived; UDP has none.
+func (s *Session) Lost() (int, error) {
+	n, err := s.transport.lost()
+	return n, s.request.wrap(err)
 }
 
 // Close ends the session gracefully within the request's timeout.

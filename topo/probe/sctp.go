@@ -93,4 +93,6 @@ func (s *sctpSession) exchange(ctx context.Context, payload []byte) (string, err
 	return string(greeting), nil
 }
 
+func (s *sctpSession) lost() (int, error) { return s.association.Lost(), nil }
+
 func (s *sctpSession) close(ctx context.Context) error { return s.association.Shutdown(ctx) }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -212,6 +213,25 @@ func (s *tcpSession) exchange(ctx context.Context, payload []byte) (string, erro
 		return "", fmt.Errorf("%w: the echo differs from the %d bytes sent", ErrWrongAnswer, len(payload))
 	}
 	return s.greeting, nil
+}
+
+func (s *tcpSession) lost() (int, error) { return ResentTCP(s.conn) }
+
+// ResentTCP counts the segments that this side of a connection has sent again.
+func ResentTCP(conn net.Conn) (int, error) {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var info *unix.TCPInfo
+	var infoErr error
+	err = raw.Control(func(fd uintptr) {
+		info, infoErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	if err = errors.Join(err, infoErr); err != nil {
+		return 0, fmt.Errorf("read TCP_INFO: %w", err)
+	}
+	return int(info.Total_retrans), nil
 }
 
 // close ends our side and waits for the server's end, so that the connection is over on both when it returns.

@@ -3,6 +3,7 @@ package packet
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"net/netip"
 	"strings"
 )
@@ -10,7 +11,7 @@ import (
 // ChunkType is the type of an SCTP chunk (RFC 9260, section 3.2).
 type ChunkType uint8
 
-// The chunk types of RFC 9260.
+// The chunk types of RFC 9260, and I-DATA of RFC 8260.
 const (
 	ChunkData             ChunkType = 0
 	ChunkInit             ChunkType = 1
@@ -25,16 +26,17 @@ const (
 	ChunkCookieEcho       ChunkType = 10
 	ChunkCookieAck        ChunkType = 11
 	ChunkShutdownComplete ChunkType = 14
+	ChunkIData            ChunkType = 64
 )
 
 var chunkTypeNames = map[ChunkType]string{
 	ChunkData: "DATA", ChunkInit: "INIT", ChunkInitAck: "INIT ACK", ChunkSack: "SACK", ChunkHeartbeat: "HEARTBEAT",
 	ChunkHeartbeatAck: "HEARTBEAT ACK", ChunkAbort: "ABORT", ChunkShutdown: "SHUTDOWN", ChunkShutdownAck: "SHUTDOWN ACK",
 	ChunkError: "ERROR", ChunkCookieEcho: "COOKIE ECHO", ChunkCookieAck: "COOKIE ACK",
-	ChunkShutdownComplete: "SHUTDOWN COMPLETE",
+	ChunkShutdownComplete: "SHUTDOWN COMPLETE", ChunkIData: "I-DATA",
 }
 
-// String returns the name of RFC 9260, or the number.
+// String returns the name of its RFC, or the number.
 func (t ChunkType) String() string {
 	if name, ok := chunkTypeNames[t]; ok {
 		return name
@@ -133,16 +135,47 @@ func FirstChunk(sctp []byte) (ChunkType, bool) {
 	return ChunkType(sctp[12]), true
 }
 
-// chunkNames lists the chunks that stand complete in b, separated by commas.
+// DataTSNs returns the transmission sequence numbers of an SCTP packet's DATA and I-DATA chunks.
+func DataTSNs(sctp []byte) []uint32 {
+	var all []uint32
+	for c := range chunks(sctp[min(len(sctp), 12):]) {
+		if t := ChunkType(c[0]); (t == ChunkData || t == ChunkIData) && len(c) >= 8 {
+			all = append(all, binary.BigEndian.Uint32(c[4:]))
+		}
+	}
+	return all
+}
+
+// Duplicates counts the transmission sequence numbers that an SCTP packet's SACK chunks report as received again (RFC 9260,
+// section 3.3.4).
+func Duplicates(sctp []byte) int {
+	n := 0
+	for c := range chunks(sctp[min(len(sctp), 12):]) {
+		if ChunkType(c[0]) == ChunkSack && len(c) >= 16 {
+			n += int(binary.BigEndian.Uint16(c[14:]))
+		}
+	}
+	return n
+}
+
+// chunks are those of b with their headers; of the last one there may be less than it says.
+func chunks(b []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(b) >= 4 {
+			n := int(binary.BigEndian.Uint16(b[2:])+3) &^ 3
+			if !yield(b[:min(max(n, 4), len(b))]) || n < 4 || n > len(b) {
+				return
+			}
+			b = b[n:]
+		}
+	}
+}
+
+// chunkNames lists the chunks of b, separated by commas.
 func chunkNames(b []byte) string {
 	var names []string
-	for len(b) >= 4 {
-		names = append(names, ChunkType(b[0]).String())
-		n := int(binary.BigEndian.Uint16(b[2:])+3) &^ 3
-		if n < 4 || n > len(b) {
-			break
-		}
-		b = b[n:]
+	for c := range chunks(b) {
+		names = append(names, ChunkType(c[0]).String())
 	}
 	return strings.Join(names, ",")
 }

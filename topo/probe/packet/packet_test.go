@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -199,6 +200,13 @@ func TestCraftedChunksAreReadByGopacket(t *testing.T) {
 	packet, err := Parse(several)
 	if err != nil || packet.Flags != "COOKIE ACK,DATA,ABORT" || packet.Tag != 3 {
 		t.Errorf("%+v, %v", packet, err)
+	}
+	if got := DataTSNs(several[14+20:]); !slices.Equal(got, []uint32{1}) {
+		t.Errorf("TSNs %v", got)
+	}
+	sack := must(t)(SCTPFrame(header, 3, Chunk{Type: ChunkSack, Value: []byte{0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1}}))
+	if got := Duplicates(sack[14+20:]) + Duplicates(several[14+20:]); got != 2 {
+		t.Errorf("%d duplicates", got)
 	}
 	data := gopacket.NewPacket(several, layers.LayerTypeEthernet, gopacket.Default).Layer(layers.LayerTypeSCTPData)
 	if d, ok := data.(*layers.SCTPData); !ok || d.TSN != 1 || d.StreamId != 2 || d.StreamSequence != 3 {

@@ -32,6 +32,41 @@ type conn struct {
 
 	aborted  atomic.Bool
 	lastSend atomic.Pointer[error]
+	sent     sent
+}
+
+// sent tells DATA that goes out again from what is new.
+type sent struct {
+	mu      sync.Mutex
+	began   bool
+	highest uint32 // TSN
+	again   int
+	twice   int // of them, those that the peer had already
+}
+
+func (s *sent) note(tsns []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, tsn := range tsns {
+		// Serial number arithmetic (RFC 9260, section 1.6).
+		if s.began && int32(tsn-s.highest) <= 0 {
+			s.again++
+			continue
+		}
+		s.began, s.highest = true, tsn
+	}
+}
+
+func (s *sent) arrivedTwice(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.twice += n
+}
+
+func (s *sent) lost() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.again - s.twice
 }
 
 var _ net.Conn = (*conn)(nil)
@@ -47,6 +82,7 @@ func (c *conn) push(b []byte) bool {
 	if first, ok := packet.FirstChunk(b); ok && first == packet.ChunkAbort {
 		c.aborted.Store(true)
 	}
+	c.sent.arrivedTwice(packet.Duplicates(b))
 	select {
 	case c.inbound <- b:
 		return true
@@ -77,6 +113,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		return 0, net.ErrClosed
 	default:
 	}
+	c.sent.note(packet.DataTSNs(b))
 	out := append([]byte(nil), b...)
 	setPorts(out, c.key.local.Port(), c.key.remote.Port())
 	if err := c.stack.socket.send(c.key.local.Addr(), c.key.remote.Addr(), out); err != nil {

@@ -171,6 +171,41 @@ func TestManyAssociationsAtOnce(t *testing.T) {
 	}
 }
 
+func TestWhatWasLostIsCountedAsSentAgain(t *testing.T) {
+	l := lab.New(t, 1500)
+	echo(t, open(t, rawsctp.Config{Enter: l.Server.Do}))
+	client := open(t, rawsctp.Config{Enter: l.Client.Do})
+	ctx := within(t, 10*time.Second)
+	a, err := client.Dial(ctx, netip.AddrPort{}, netip.AddrPortFrom(lab.Server, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := exchange(ctx, a, 10); err != nil {
+		t.Fatal(err)
+	}
+	if n := a.Lost(); n != 0 {
+		t.Errorf("%d chunks were sent again, and none was lost", n)
+	}
+	drop := []string{"FORWARD", "-p", "sctp", "-j", "DROP"}
+	l.Iptables(t, append([]string{"-I"}, drop...)...)
+	if err := a.Send([]byte("again")); err != nil {
+		t.Fatal(err)
+	}
+	for a.Lost() == 0 && ctx.Err() == nil {
+		<-time.After(10 * time.Millisecond)
+	}
+	l.Iptables(t, append([]string{"-D"}, drop...)...)
+	if got, err := a.Receive(ctx); err != nil || string(got) != "again" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if a.Lost() == 0 {
+		t.Error("what was lost was not sent again")
+	}
+	if err := a.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSourcePortIsTheClients(t *testing.T) {
 	l := lab.New(t, 1500)
 	echo(t, open(t, rawsctp.Config{Enter: l.Server.Do}))
