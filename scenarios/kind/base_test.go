@@ -24,12 +24,26 @@ patches:
     - {op: add, path: /spec/template/spec/containers/0/args/-, value: "--extBGPPeers=%s:%d"}
 `
 
+// late is a worker that weir's peer may not run on when it is installed, before letIn.
+func late() lab.Machine { return cluster.Workers[1] }
+
+// letIn has weir's peer run on the late worker, too.
+func letIn(ctx context.Context) {
+	GinkgoHelper()
+	wait(ctx, "patch", "node", late().Name, "-p", `{"spec":{"taints":null}}`)
+}
+
 // base installs deploy/base by kustomize, after the article's weir was removed.
 func base() {
 	var address string // of the service, and its port
 
 	BeforeAll(func(ctx SpecContext) {
 		removeArticle(ctx)
+		for _, m := range cluster.Masters {
+			_, err := m.Run(ctx, "sh", "-c", "! mountpoint --quiet /sys/fs/bpf || umount /sys/fs/bpf")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(bpfMounts(ctx, m)).To(BeEmpty(), m.Name)
+		}
 		Expect(cluster.Copy(ctx, filepath.Join(root, "deploy", "base"), "base")).To(Succeed())
 		own, err := os.MkdirTemp("", "weir-settings-")
 		Expect(err).NotTo(HaveOccurred())
@@ -37,27 +51,23 @@ func base() {
 		page := fmt.Sprintf(settings, cluster.Client.Address, lab.ClientASN)
 		Expect(os.WriteFile(filepath.Join(own, "kustomization.yaml"), []byte(page), 0o600)).To(Succeed())
 		Expect(cluster.Copy(ctx, own, "my-weir")).To(Succeed())
-	}, NodeTimeout(5*time.Minute))
+		wait(ctx, "taint", "node", late().Name, "late=yes:NoSchedule")
+		DeferCleanup(func(ctx SpecContext) { letIn(ctx) })
+		installBase(ctx)
+	}, NodeTimeout(8*time.Minute))
 
 	It("comes up with certificates of its own and the rights of its manifests", func(ctx SpecContext) {
-		wait(ctx, "apply", "-k", "/kustomize/my-weir")
-		for _, what := range []string{"deployment/kube-weir", "daemonset/weir", "daemonset/weir-peer"} {
-			wait(ctx, "-n", "weir-system", "rollout", "status", what, "--timeout=3m")
-		}
 		soon(ctx, kubectl("-n", "weir-system", "get", "secrets", "-l", "weir-lb.io/made-by=kube-weir", "-o", "name")).Should(
 			And(ContainSubstring("weir-ca"), ContainSubstring("weir-tls"), ContainSubstring("kube-weir-tls")))
 	}, NodeTimeout(5*time.Minute))
 
-	It("serves a client outside", func(ctx SpecContext) {
-		apply(ctx, "testdata/web.yml")
-		wait(ctx, "rollout", "status", "deployment/web", "--timeout=2m")
-		ip := kubectl("get", "svc", "web", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
-		soon(ctx, ip).Should(HavePrefix("123.123.123."))
-		found, err := ip(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		address = found + ":55010"
-		soon(ctx, on(cluster.Client, "weir-topo", "request", "http", address, "--count", "20")).Should(ContainSubstring("web-"))
-	}, NodeTimeout(5*time.Minute))
+	It("pins in the BPF file system that its init container has mounted, which nothing else did", pinsInBPF)
+
+	Context("among nodes that come and go", mesh)
+
+	It("serves a client outside", func(ctx SpecContext) { address = serveWeb(ctx) }, NodeTimeout(5*time.Minute))
+
+	Context("by its certificates", func() { certificates(func() string { return address }) })
 
 	It("loses nothing in an upgrade of the load balancer nodes", func(ctx SpecContext) {
 		end := beginLoad(ctx, address, 1000)
@@ -70,7 +80,9 @@ func base() {
 		Expect(strings.Fields(restarts)).To(Equal([]string{"0", "0"}), "the next weir takes over what the one before has pinned")
 	}, NodeTimeout(6*time.Minute))
 
-	Context("by native XDP", func() { nativeXDP(func() string { return address }) })
+	It("pins where it did before the upgrade", pinsInBPF)
+
+	Context("by native XDP", nativeXDP)
 
 	It("is taken off again", func(ctx SpecContext) {
 		wait(ctx, "delete", "svc", "web", "--timeout=1m")
@@ -78,6 +90,55 @@ func base() {
 		wait(ctx, "delete", "-k", "/kustomize/my-weir", "--timeout=2m")
 		clean(ctx)
 	}, NodeTimeout(6*time.Minute))
+}
+
+// installBase applies deploy/base with the user's own settings, and waits until it is up.
+func installBase(ctx context.Context) {
+	GinkgoHelper()
+	wait(ctx, "apply", "-k", "/kustomize/my-weir")
+	for _, what := range []string{"deployment/kube-weir", "daemonset/weir", "daemonset/weir-peer"} {
+		wait(ctx, "-n", "weir-system", "rollout", "status", what, "--timeout=3m")
+	}
+}
+
+// serveWeb has a service with three pods answer the client, and returns its address and port.
+func serveWeb(ctx context.Context) string {
+	GinkgoHelper()
+	apply(ctx, "testdata/web.yml")
+	wait(ctx, "rollout", "status", "deployment/web", "--timeout=2m")
+	ip := kubectl("get", "svc", "web", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
+	soon(ctx, ip).Should(HavePrefix("123.123.123."))
+	found, err := ip(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	address := found + ":55010"
+	soon(ctx, on(cluster.Client, "weir-topo", "request", "http", address, "--count", "20")).Should(ContainSubstring("web-"))
+	return address
+}
+
+// bpfMounts are the places where a machine has a BPF file system, a line for each mount.
+func bpfMounts(ctx context.Context, m lab.Machine) string {
+	GinkgoHelper()
+	out, err := m.Run(ctx, "sh", "-c", "findmnt --raw --noheadings --output TARGET --types bpf || true")
+	Expect(err).NotTo(HaveOccurred())
+	return out
+}
+
+// pinsInBPF expects one BPF file system on each master, made by an init container, with weir's pins as the machine sees
+// them, and none on workers.
+func pinsInBPF(ctx SpecContext) {
+	ended, err := cluster.Kubectl(ctx, "-n", "weir-system", "get", "pods", "-l", "app=weir", "-o",
+		"jsonpath={.items[*].status.initContainerStatuses[?(@.name==\"prepare\")].state.terminated.exitCode}")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(ended).To(Equal("0 0"))
+	for _, m := range cluster.Masters {
+		Expect(bpfMounts(ctx, m)).To(Equal("/sys/fs/bpf\n"), m.Name)
+		_, err := m.Rows(ctx, "services")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(on(m, "sh", "-c", "ls /sys/fs/bpf/weir/v*/links")(ctx)).To(MatchRegexp(`^egress-\d+\ntc-\d+\n$`), m.Name)
+	}
+	for _, w := range cluster.Workers {
+		Expect(bpfMounts(ctx, w)).To(BeEmpty(), w.Name)
+	}
 }
 
 // removeArticle removes what the article's manifests have made; what is not there is no error.

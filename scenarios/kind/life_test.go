@@ -2,7 +2,6 @@ package kind
 
 import (
 	"context"
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
@@ -114,8 +113,11 @@ func life() {
 	It("goes on while the API server is away for two minutes", func(ctx SpecContext) {
 		const manifest, aside = "/etc/kubernetes/manifests/kube-apiserver.yaml", "/etc/kubernetes/kube-apiserver.yaml"
 		master, route := cluster.Masters[0], routes(ctx)
+		before, err := standings(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		haveServices(before)
 		end := beginLoad(ctx, web, 1000)
-		_, err := master.Run(ctx, "mv", manifest, aside)
+		_, err = master.Run(ctx, "mv", manifest, aside)
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(func(ctx SpecContext) { // where the spec failed half-way
 			_, err := master.Run(ctx, "sh", "-c", "test ! -e "+aside+" || mv "+aside+" "+manifest)
@@ -125,7 +127,7 @@ func life() {
 			_, err := cluster.Kubectl(ctx, "get", "--raw", "/readyz", "--request-timeout=2s")
 			return err
 		}).Should(HaveOccurred())
-		Consistently(ctx, routes).WithTimeout(away).WithPolling(2 * time.Second).Should(Equal(route))
+		Consistently(ctx, standings).WithTimeout(away).WithPolling(2 * time.Second).Should(Equal(before))
 		_, err = master.Run(ctx, "mv", aside, manifest)
 		Expect(err).NotTo(HaveOccurred())
 		soon(ctx, kubectl("get", "--raw", "/readyz", "--request-timeout=2s")).Should(Equal("ok"))
@@ -175,12 +177,8 @@ func pods(ctx context.Context, namespace string, selectors ...string) []string {
 // endpoints are the addresses behind a service, as a load balancer node has them.
 func endpoints(m lab.Machine, service string) func(context.Context) ([]netip.Addr, error) {
 	return func(ctx context.Context) ([]netip.Addr, error) {
-		out, err := cluster.Kubectl(ctx, "-n", "kube-system", "exec", pod(ctx, "loxilb-app", m), "--", "weirctl", "get", "lb", "-o", "json")
-		if err != nil {
-			return nil, err
-		}
 		var all []v1.ServiceStatus
-		if err := json.Unmarshal([]byte(out), &all); err != nil {
+		if err := ask(ctx, m, "lb", &all); err != nil {
 			return nil, err
 		}
 		var of []netip.Addr

@@ -13,10 +13,14 @@ import (
 	"github.com/weir-lb/weir/scenarios/kind/lab"
 )
 
-// nativeXDP has the load balancer nodes of deploy/base take packets by XDP, which --hook=auto leaves alone on veth. web is
-// the address and port of a service that stands.
-func nativeXDP(web func() string) {
+// nativeXDP has the load balancer nodes of deploy/base take packets by XDP, which --hook=auto leaves alone on veth.
+func nativeXDP() {
+	var web string // a service's address and port
+
 	BeforeAll(func(ctx SpecContext) {
+		letIn(ctx)
+		wait(ctx, "-n", "weir-system", "rollout", "status", "daemonset/weir-peer", "--timeout=2m")
+		web = serveWeb(ctx)
 		for _, file := range []string{"nginx.yml", "udp.yml", "sctp.yml"} {
 			apply(ctx, filepath.Join(root, "deploy", "article", file))
 		}
@@ -38,7 +42,7 @@ func nativeXDP(web func() string) {
 	It("fails no connection in 10000 while the pods behind it are replaced", func(ctx SpecContext) {
 		active := activeMaster(ctx)
 		before := redirected(ctx, active)
-		end := beginLoad(ctx, web(), 10000)
+		end := beginLoad(ctx, web, 10000)
 		wait(ctx, "rollout", "restart", "deployment/web")
 		wait(ctx, "rollout", "status", "deployment/web", "--timeout=4m")
 		end()

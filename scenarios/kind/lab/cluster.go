@@ -17,12 +17,17 @@ import (
 
 // config is the cluster: the second master is a node that is made one, because a second control plane would bring
 // another etcd and a balancer of its own, and weir needs neither. The network of its pods is not kind's, which has no
-// overlay, but Network's.
+// overlay, but Network's. Kubelets look at their pods' Secrets more often than each minute, which is how long a spec
+// would wait for new certificates.
 const config = `kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 networking:
   disableDefaultCNI: true
   kubeProxyMode: iptables
+kubeadmConfigPatches:
+- |
+  kind: KubeletConfiguration
+  syncFrequency: 10s
 nodes:
 - role: control-plane
 - role: worker

@@ -3,8 +3,10 @@ package lab
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os/exec"
 	"strconv"
@@ -41,17 +43,44 @@ func (m Machine) feed(ctx context.Context, stdin string, command ...string) (str
 	return docker(ctx, strings.NewReader(stdin), append([]string{"exec", "-i", m.Name}, command...)...)
 }
 
-// namespace opens the network namespace that a running container is in.
-func namespace(ctx context.Context, name string) (*netns.NetNS, error) {
-	out, err := docker(ctx, nil, "inspect", "--format", "{{.State.Pid}}", name)
+// Weir runs a command of weir's image where weir runs on the machine, as kubectl exec does, but without the API server.
+func (m Machine) Weir(ctx context.Context, command ...string) (string, error) {
+	return m.Run(ctx, append([]string{"sh", "-c", `exec nsenter --target "$(pgrep --exact --oldest weir)" --mount -- "$@"`, "weir"}, command...)...)
+}
+
+// Dial connects to an address as a process on the machine would.
+func (m Machine) Dial(ctx context.Context, to netip.AddrPort) (conn net.Conn, err error) {
+	ns, err := namespace(ctx, m.Name)
 	if err != nil {
 		return nil, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(out))
+	err = ns.Do(func() (err error) {
+		conn, err = new(net.Dialer).DialContext(ctx, "tcp", to.String())
+		return err
+	})
+	return conn, errors.Join(err, ns.Close())
+}
+
+// namespace opens the network namespace that a running container is in.
+func namespace(ctx context.Context, name string) (*netns.NetNS, error) {
+	pid, err := process(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("look up the process of %s: %w", name, err)
+		return nil, err
 	}
 	return netns.OfProcess(pid)
+}
+
+// process is the first process of a running container, as this machine numbers it.
+func process(ctx context.Context, name string) (int, error) {
+	out, err := docker(ctx, nil, "inspect", "--format", "{{.State.Pid}}", name)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		return 0, fmt.Errorf("look up the process of %s: %w", name, err)
+	}
+	return pid, nil
 }
 
 // machine looks up a running container's address in the network.

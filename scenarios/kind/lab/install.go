@@ -23,6 +23,12 @@ func (c *Cluster) Apply(ctx context.Context, file string) (string, error) {
 	return c.feed(ctx, page, "apply")
 }
 
+// Restore makes an object again that kubectl get has printed.
+func (c *Cluster) Restore(ctx context.Context, object string) error {
+	_, err := c.feed(ctx, object, "create")
+	return err
+}
+
 // Remove deletes what a manifest has made, and waits until it is gone.
 func (c *Cluster) Remove(ctx context.Context, file string) error {
 	page, err := c.read(file)
