@@ -13,6 +13,7 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/flow"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/dataplane/maps/mapstest"
 	"github.com/weir-lb/weir/internal/waittest"
 )
 
@@ -198,6 +199,7 @@ func TestALongSweepHoldsUpNothing(t *testing.T) {
 	mustNetwork(t)
 	d, err := New(Options{Hook: "tc", MaxFlows: 4096})
 	must(t, err)
+	d.writes = mapstest.Disturb(t, d.maps)
 	entered := make(stuck)
 	d.flows = flow.New(d.maps, entered, d.maps.FlowCapacity())
 	mustApply(t, d, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA, podB))

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	v1 "github.com/weir-lb/weir/api/v1"
+	"github.com/weir-lb/weir/dataplane/apply"
 	"github.com/weir-lb/weir/dataplane/flow"
 	"github.com/weir-lb/weir/dataplane/health"
 	"github.com/weir-lb/weir/dataplane/hook"
@@ -53,6 +54,8 @@ type Dataplane struct {
 	ns     *os.File    // claimed
 	loaded *loader.Loaded
 	maps   *maps.Maps
+	// writes is where plans are written: maps, which tests let fail.
+	writes apply.Maps
 	hooks  *hook.Hooks
 	keeper *nexthop.Keeper
 	flows  *flow.Table
@@ -128,6 +131,7 @@ func (d *Dataplane) open(o Options, choice hook.Choice) error {
 	if d.maps, err = maps.New(d.loaded.Maps); err != nil {
 		return err
 	}
+	d.writes = d.maps
 	if d.ns, err = claim(); err != nil {
 		return err
 	}

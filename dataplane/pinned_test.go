@@ -13,6 +13,7 @@ import (
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/bpf"
+	"github.com/weir-lb/weir/dataplane/maps/mapstest"
 )
 
 // pinDir is where a test pins; Clean takes everything away after it.
@@ -27,6 +28,7 @@ func mustNew(t *testing.T, o Options) *Dataplane {
 	t.Helper()
 	d, err := New(o)
 	must(t, err)
+	d.writes = mapstest.Disturb(t, d.maps)
 	t.Cleanup(func() { must(t, d.Close()) })
 	return d
 }

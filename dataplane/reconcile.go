@@ -72,7 +72,7 @@ func (d *Dataplane) reconcile() {
 	defer d.noteGone()
 	for range attempts {
 		p := plan.Make(d.desired, d.state, d.scan, d.maps.Limits(), time.Now())
-		failed := apply.Run(p.Steps, d.maps, d.state, time.Now)
+		failed := apply.Run(p.Steps, d.writes, d.state, time.Now)
 		d.outcome = outcomes(d.desired, d.state, p.Refused, failed)
 		d.again, d.waiting = !failed.None(), exhausted(p.Refused)
 		if !d.again && !d.waiting || len(p.Steps) == 0 {

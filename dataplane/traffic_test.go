@@ -20,6 +20,7 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/bpf"
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
+	"github.com/weir-lb/weir/dataplane/maps/mapstest"
 )
 
 var (
@@ -94,6 +95,7 @@ func mustStart(t *testing.T, o Options) (d *Dataplane, end func()) {
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
+	d.writes = mapstest.Disturb(t, d.maps)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- d.Run(ctx) }()

@@ -113,6 +113,7 @@ type broken struct {
 
 func (b broken) PutSlots(uint32, []uint32) error { return b.err }
 
+// Every write of one kind fails here, and no other: which steps follow is counted.
 func TestAFailedStepStopsItsServiceAlone(t *testing.T) {
 	full := errors.New("no memory")
 	memory := broken{mapstest.NewMemory(limits.Slots), full}
@@ -136,6 +137,7 @@ func TestAFailedStepStopsItsServiceAlone(t *testing.T) {
 
 // One endpoint less costs three writes, one in place of another four, and each one
 // later, when it has been gone long enough: however many services there are.
+// It counts exact writes, so none is made to fail.
 func TestWritesInProportion(t *testing.T) {
 	big := plan.Limits{VIPs: 64, Services: 16384, Backends: 131072, Slots: 1 << 20}
 	for _, size := range []int{10, 100, 1000, 10_000} {

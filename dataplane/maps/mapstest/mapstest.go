@@ -5,9 +5,11 @@ package mapstest
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"testing"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/dataplane/apply"
@@ -123,21 +125,46 @@ var ErrInjected = errors.New("injected fault")
 
 // Faulty passes calls on to Maps, except for a share of them, which fail and
 // do nothing. A failing PutSlots writes the first half: a region that nothing
-// reads may hold anything.
+// reads may hold anything. It must not be used concurrently.
 type Faulty struct {
 	Maps apply.Maps
 	// Share of calls that fail, 0 to 1.
 	Share float64
 	// Random decides; a seeded source repeats a run.
 	Random *rand.Rand
-	// Injected counts the calls that failed.
-	Injected int
+	// Limit is how many calls fail at most; zero is no limit.
+	Limit int
+	// Calls counts all calls, Injected those that failed.
+	Calls, Injected int
 }
 
 var _ apply.Maps = (*Faulty)(nil)
 
+// perTest is how many calls fail of a test's: so many attempts fail at most, and
+// a dataplane makes one more before it tells.
+const perTest = 2
+
+// Disturb returns maps whose first write fails, and one more at random by the test's name. It
+// is an error of a test that writes when none did.
+func Disturb(t testing.TB, maps apply.Maps) *Faulty {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(t.Name()))
+	f := &Faulty{Maps: maps, Share: 0.5, Limit: perTest, Random: rand.New(rand.NewPCG(h.Sum64(), 0))}
+	t.Cleanup(func() {
+		if f.Calls > 0 && f.Injected == 0 {
+			t.Errorf("%d writes, and none was made to fail: the test does not show that they are tried again", f.Calls)
+		}
+	})
+	return f
+}
+
 func (f *Faulty) try(call func() error) error {
-	if f.Random.Float64() < f.Share {
+	f.Calls++
+	if f.Limit > 0 && f.Injected == f.Limit {
+		return call()
+	}
+	// With a limit the first call fails: few writes are enough for a test then.
+	if f.Limit > 0 && f.Calls == 1 || f.Random.Float64() < f.Share {
 		f.Injected++
 		return ErrInjected
 	}
