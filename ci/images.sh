@@ -4,6 +4,8 @@
 # same images with docker build.
 # images.sh kind: makes those of this machine, and what else the kind suite's cluster has: build/images/ARCH/client.tar, the
 # machine outside, out of this machine's BIRD, and flannel.tar with kube-flannel.yml, the network of its pods.
+# images.sh check: makes those of amd64 and arm64, and holds them to what they have to be: nothing but static programs of
+# their architecture, kube-weir not root's, none bigger than below.
 # images.sh programs ARCH: compiles what goes into them into build/images/ARCH/out; the Dockerfiles call it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -31,6 +33,20 @@ archives() {
 		build/tools/image -f "$file" -from "build=build/images/$1" -arch "$1" -t "$registry/$name:latest" \
 			-o "build/images/$1/$name.tar"
 	done
+}
+
+# check ARCH. The sizes are what the archives had when this was written and 15 % more: a program that grows past that
+# should have a reason.
+check() {
+	local name user most
+	while read -r name user most; do
+		build/tools/image -check "build/images/$1/$name.tar" -arch "$1" -user "${user#root}" -most "${most}000000"
+		say "$1/$name: $(stat --format %s "build/images/$1/$name.tar" | numfmt --to=si) of $most MB, static"
+	done <<-'END'
+		weir root 65
+		kube-weir 65532:65532 82
+		weir-topo root 16
+	END
 }
 
 # programs_into FOLDER COMMAND...: programs of this machine with the libraries that they need.
@@ -106,6 +122,13 @@ if [[ ${1:-} == kind ]]; then
 	archives "$(go env GOARCH)"
 	client
 	flannel
+	exit
+fi
+if [[ ${1:-} == check ]]; then
+	for arch in amd64 arm64; do
+		archives "$arch"
+		check "$arch"
+	done
 	exit
 fi
 [[ $# -gt 0 ]] || set -- "$(go env GOARCH)"

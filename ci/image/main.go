@@ -5,6 +5,8 @@
 //	image -f weir.Dockerfile -from build=bin -t weir:dev -o weir.tar     COPY --from=build reads the folder bin
 //	image -f node.Dockerfile -context out -t node:dev -o node.tar        COPY and ADD read the folder out
 //	image -digest node.tar                                               the image's id, as Docker and containerd say it
+//	image -check weir.tar -arch arm64 -user 65532:65532 -most 60000000   an error unless it is of nothing but static
+//	                                                                     programs, and the rest is so
 package main
 
 import (
@@ -35,6 +37,9 @@ func run(args []string) error {
 	out := flags.String("o", "", "archive to write")
 	arch := flags.String("arch", runtime.GOARCH, "architecture of the programs: amd64 or arm64")
 	digest := flags.String("digest", "", "print the id of the image in this archive, and do nothing else")
+	held := flags.String("check", "", "hold the image in this archive to -arch, -user and -most, and to static programs, and do nothing else")
+	user := flags.String("user", "", "with -check: whom it runs as, empty for root")
+	most := flags.Int64("most", 0, "with -check: how many bytes the archive may have")
 	where := folders{"": "."}
 	flags.Func("context", "folder that COPY and ADD read (default the current one)", func(v string) error {
 		where[""] = v
@@ -46,6 +51,12 @@ func run(args []string) error {
 	}
 	if *digest != "" {
 		return printID(*digest)
+	}
+	if *held != "" {
+		if err := check(*held, promise{*arch, *user, *most}); err != nil {
+			return fmt.Errorf("%s: %w", *held, err)
+		}
+		return nil
 	}
 	ref, err := name.NewTag(*tag)
 	if err != nil {
