@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/scenarios/article/lab"
-	"github.com/weir-lb/weir/topo/node"
 )
 
 // seedVariable makes a run have the moments of an earlier one.
@@ -24,10 +23,17 @@ const seedVariable = "WEIR_RESTART_SEED"
 type moments struct {
 	*rand.Rand
 
-	// moved counts those that would have met a session on its way up, see
-	// outOfReach.
-	moved int
+	// kills counts those that were no wish; moved of them would have met a
+	// session on its way up, see kill.
+	kills, moved int
+	// confirmed is when the peers were last seen to have their routes from a run.
+	confirmed time.Time
 }
+
+// movedAtMost bounds how many kills of a spec may be moved out of the begin of a
+// session, for what is moved is not at random any more: one of ten, and one. That
+// begin lasts some milliseconds of the tenths of a second that a run does.
+func (m *moments) movedAtMost() int { return 1 + m.kills/10 }
 
 func randomMoments() *moments {
 	GinkgoHelper()
@@ -38,9 +44,10 @@ func randomMoments() *moments {
 		Expect(err).NotTo(HaveOccurred(), "read %s", seedVariable)
 	}
 	AddReportEntry("seed", seedVariable+"="+strconv.FormatUint(seed, 10), ReportEntryVisibilityFailureOrVerbose)
-	m := &moments{Rand: rand.New(rand.NewPCG(seed, seed))}
+	m := &moments{Rand: rand.New(rand.NewPCG(seed, seed)), confirmed: time.Now()}
 	DeferCleanup(func() {
 		AddReportEntry("kills moved out of the begin of a session", m.moved, ReportEntryVisibilityFailureOrVerbose)
+		Expect(m.moved).To(BeNumerically("<=", m.movedAtMost()), "kills moved out of the begin of a session, of %d", m.kills)
 	})
 	return m
 }
@@ -49,24 +56,45 @@ func randomMoments() *moments {
 // 30 s, and a busy machine gets no session up between two restarts that are near.
 const unconfirmed = 15 * time.Second
 
-// restarts ends master1's weir so many times, every second time by SIGKILL, and
-// waits until its peers know their routes from the last run.
-func (m *moments) restarts(ctx context.Context, l *lab.Lab, times int, after func(*rand.Rand) time.Duration) {
-	GinkgoHelper()
-	confirmed := time.Now()
-	for i := range times {
-		m.restart(ctx, l, "master1", i%2 == 0, after)
-		if time.Since(confirmed) > unconfirmed {
-			expectConfirmed(ctx, l)
-			confirmed = time.Now()
-		}
+// crashes are the signals that Go prints where it stands on, and dies.
+var crashes = map[int]unix.Signal{5: unix.SIGABRT, 13: unix.SIGSEGV}
+
+// ending is how the i-th restart of a series begins: every second by SIGKILL,
+// two by a crash, the others by asking.
+func ending(i int) unix.Signal {
+	if i%2 == 0 {
+		return unix.SIGKILL
 	}
-	expectConfirmed(ctx, l)
+	if crash, ok := crashes[i]; ok {
+		return crash
+	}
+	return unix.SIGTERM
 }
 
-// restart ends the node's weir after a random time, killed or asked to, and
-// launches it again, without waiting until it is ready.
-func (m *moments) restart(ctx context.Context, l *lab.Lab, name string, kill bool, after func(*rand.Rand) time.Duration) {
+// restarts ends master1's weir so many times, each as ending says, and waits
+// until its peers know their routes from the last run.
+func (m *moments) restarts(ctx context.Context, l *lab.Lab, times int, after func(*rand.Rand) time.Duration) {
+	GinkgoHelper()
+	for i := range times {
+		m.restart(ctx, l, "master1", ending(i), after)
+		m.confirm(ctx, l)
+	}
+	expectConfirmed(ctx, l)
+	m.confirmed = time.Now()
+}
+
+// confirm waits for what the peers know where the last time is long ago.
+func (m *moments) confirm(ctx context.Context, l *lab.Lab) {
+	GinkgoHelper()
+	if time.Since(m.confirmed) > unconfirmed {
+		expectConfirmed(ctx, l)
+		m.confirmed = time.Now()
+	}
+}
+
+// restart ends the node's weir by a signal after a random time, and launches it
+// again, without waiting until it is ready.
+func (m *moments) restart(ctx context.Context, l *lab.Lab, name string, how unix.Signal, after func(*rand.Rand) time.Duration) {
 	GinkgoHelper()
 	select {
 	case <-ctx.Done():
@@ -74,10 +102,10 @@ func (m *moments) restart(ctx context.Context, l *lab.Lab, name string, kill boo
 	case <-time.After(after(m.Rand)):
 	}
 	weir := l.Node(name).Process("weir")
-	if kill {
-		m.kill(ctx, l, name, weir)
-	} else {
+	if how == unix.SIGTERM {
 		Expect(weir.Stop(ctx)).To(Succeed())
+	} else {
+		m.kill(ctx, l, name, how)
 	}
 	Expect(weir.Launch()).To(Succeed())
 }
@@ -87,19 +115,37 @@ func upTo(most time.Duration) func(*rand.Rand) time.Duration {
 	return func(r *rand.Rand) time.Duration { return time.Duration(r.Int64N(int64(most))) }
 }
 
-// kill ends weir where it stands. Where that is the begin of a session it goes
-// on for a moment: no implementation can keep the routes then (docs/adr/0007).
-func (m *moments) kill(ctx context.Context, l *lab.Lab, name string, weir *node.Process) {
+// kill ends weir where it stands, by SIGKILL or a crash. Where that is the begin
+// of a session it goes on for a moment: no implementation can keep the routes
+// then (docs/adr/0007).
+func (m *moments) kill(ctx context.Context, l *lab.Lab, name string, how unix.Signal) {
 	GinkgoHelper()
+	m.kills++
+	weir := l.Node(name).Process("weir")
 	Expect(weir.Signal(unix.SIGSTOP)).To(Succeed())
-	for begin := beginning(ctx, l, name); begin != ""; begin = beginning(ctx, l, name) {
-		m.moved++
+	for moved := false; ; moved = true {
+		begin := beginning(ctx, l, name)
+		if begin == "" {
+			break
+		}
+		if !moved {
+			m.moved++
+		}
 		GinkgoWriter.Println("a kill would meet", begin)
 		Expect(weir.Signal(unix.SIGCONT)).To(Succeed())
 		yield()
 		Expect(weir.Signal(unix.SIGSTOP)).To(Succeed())
 	}
-	Expect(weir.Kill(ctx)).To(Succeed())
+	said, err := os.ReadFile(weir.Log())
+	Expect(err).NotTo(HaveOccurred())
+	Expect(weir.Signal(how)).To(Succeed())
+	Expect(weir.Signal(unix.SIGCONT)).To(Succeed()) // SIGKILL does not wait for it
+	Expect(weir.Wait(ctx)).To(Succeed())
+	if how != unix.SIGKILL {
+		all, err := os.ReadFile(weir.Log())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(string(all[len(said):])).To(ContainSubstring(unix.SignalName(how)+": "), "it crashed")
+	}
 }
 
 // beginning names a session of the node whose peer has it half open, or has it

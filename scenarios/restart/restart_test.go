@@ -38,7 +38,7 @@ var _ = Describe("weir on the active master", Ordered, func() {
 		})
 		harness.Step("so are the speakers on the workers", func() {
 			for i, w := range lab.Workers {
-				moments.restart(ctx, l, w, i == 0, upTo(200*time.Millisecond))
+				moments.restart(ctx, l, w, ending(i), upTo(200*time.Millisecond))
 			}
 			for _, w := range lab.Workers {
 				l.ExpectSessions(ctx, w)
@@ -46,11 +46,7 @@ var _ = Describe("weir on the active master", Ordered, func() {
 			expectConfirmed(ctx, l)
 		})
 		harness.Step("nothing was lost", func() {
-			requests, lost := standing.lost()
-			AddReportEntry("requests", requests, ReportEntryVisibilityFailureOrVerbose)
-			Expect(few(lost)).To(BeEmpty(), "%d of %d flows, in %d requests", len(lost), len(standing.all), requests)
-			Expect(requests).To(BeNumerically(">", len(standing.all)))
-			Expect(routes.changes()).To(BeEmpty())
+			expectNothingLost(standing, routes)
 			l.ExpectConverged(ctx, lab.Master1)
 		})
 	})
@@ -115,6 +111,16 @@ var _ = Describe("weir on the active master", Ordered, func() {
 		Expect(left(ctx, l, "worker2")).To(ContainSubstring("proto bgp"))
 	})
 })
+
+// expectNothingLost ends the asking and the listening.
+func expectNothingLost(standing *flows, routes *routeWatch) {
+	GinkgoHelper()
+	requests, lost := standing.lost()
+	AddReportEntry("requests", requests, ReportEntryVisibilityFailureOrVerbose)
+	Expect(few(lost)).To(BeEmpty(), "%d of %d flows, in %d requests", len(lost), len(standing.all), requests)
+	Expect(requests).To(BeNumerically(">", len(standing.all)))
+	Expect(routes.changes()).To(BeEmpty())
+}
 
 // few is a list that fits a screen.
 func few(list []string) string { return strings.Join(list[:min(len(list), 10)], "\n") }

@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/scenarios/article/lab"
 	"github.com/weir-lb/weir/scenarios/harness"
@@ -26,29 +27,11 @@ var _ = Describe("weir of another version", Ordered, func() {
 		l = lab.Up(ctx, harness.Options{Unrecorded: true})
 	})
 
-	It("takes over and gives back under load, and nothing is lost", func(ctx SpecContext) {
-		weir := l.Node("master1").Process("weir")
-		standing := open(ctx, l, 50, 20, 5)
-		busy := hurry(ctx, l, 8)
+	It("takes over and gives back under load, ended and killed, and nothing is lost", func(ctx SpecContext) {
+		standing := open(ctx, l, tcpFlows, udpFlows, sctpFlows)
 		routes := watchRoutes(ctx, l)
-		before := tagAt(l, "master1", "eth1")
-		for _, version := range []struct{ command, name string }{{other, "v-other"}, {"weir", ""}, {other, "v-other"}, {"weir", ""}} {
-			Expect(weir.Stop(ctx)).To(Succeed())
-			run(weir, version.command)
-			Expect(weir.Start(ctx)).To(Succeed())
-			v, err := l.Weir("master1").Version(ctx)
-			Expect(err).NotTo(HaveOccurred())
-			Expect(v.Version == "v-other").To(Equal(version.name != ""), "version %s runs", v.Version)
-			Expect(tagAt(l, "master1", "eth1") == before).To(Equal(version.name == ""), "the program at eth1")
-		}
-		expectConfirmed(ctx, l)
-		datagrams, failures := busy()
-		AddReportEntry("datagrams asked and answered", datagrams, ReportEntryVisibilityFailureOrVerbose)
-		Expect(failures).To(BeEmpty())
-		Expect(datagrams).To(BeNumerically(">", 5000))
-		_, lost := standing.lost()
-		Expect(few(lost)).To(BeEmpty())
-		Expect(routes.changes()).To(BeEmpty())
+		expectSwaps(ctx, l, other)
+		expectNothingLost(standing, routes)
 	})
 
 	It("refuses maps whose meaning it does not know, and the old programs forward on", func(ctx SpecContext) {
@@ -56,7 +39,7 @@ var _ = Describe("weir of another version", Ordered, func() {
 		standing := open(ctx, l, 10, 10, 5)
 		Expect(weir.Stop(ctx)).To(Succeed())
 		before := programs(l, "master1", "eth1")
-		tag := tagAt(l, "master1", "eth1")
+		tags := tagsAt(l, "master1", "eth1")
 		pinned := filepath.Join(pinDir(l), "v3")
 		unknown := filepath.Join(pinDir(l), "v91")
 		Expect(os.Rename(pinned, unknown)).To(Succeed())
@@ -65,7 +48,7 @@ var _ = Describe("weir of another version", Ordered, func() {
 		Expect(weir.Tail(1)).To(ContainSubstring("nothing was touched: it has layout v91"))
 		Expect(weir.Running()).To(BeFalse())
 		Expect(programs(l, "master1", "eth1")).To(Equal(before))
-		Expect(tagAt(l, "master1", "eth1")).To(Equal(tag))
+		Expect(tagsAt(l, "master1", "eth1")).To(Equal(tags))
 		Expect(l.Ask(ctx, patience, lab.Services...)).To(BeEmpty())
 		Expect(os.Rename(unknown, pinned)).To(Succeed())
 		Expect(weir.Start(ctx)).To(Succeed())
@@ -91,36 +74,88 @@ var _ = Describe("weir of another version", Ordered, func() {
 	})
 })
 
+// expectSwaps has another version of weir take over and give back, twice, while
+// datagrams never stop: it is asked to end, the other one is killed.
+func expectSwaps(ctx context.Context, l *lab.Lab, other string) {
+	GinkgoHelper()
+	weir := l.Node("master1").Process("weir")
+	moments := randomMoments()
+	busy := hurry(ctx, l, 8)
+	before := tagsAt(l, "master1", "eth1")
+	Expect(before).To(HaveKey("tcx"))
+	for i, version := range []struct{ command, name string }{{other, "v-other"}, {"weir", ""}, {other, "v-other"}, {"weir", ""}} {
+		if i%2 == 0 {
+			Expect(weir.Stop(ctx)).To(Succeed())
+		} else {
+			moments.kill(ctx, l, "master1", unix.SIGKILL)
+		}
+		run(weir, version.command)
+		Expect(weir.Start(ctx)).To(Succeed())
+		v, err := l.Weir("master1").Version(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(v.Version == "v-other").To(Equal(version.name != ""), "version %s runs", v.Version)
+		tags := tagsAt(l, "master1", "eth1")
+		Expect(tags).To(HaveLen(len(before)))
+		for at, tag := range tags {
+			Expect(tag == before[at]).To(Equal(version.name == ""), "the %s program at eth1", at)
+		}
+		moments.confirm(ctx, l)
+	}
+	expectConfirmed(ctx, l)
+	datagrams, failures := busy()
+	AddReportEntry("datagrams asked and answered", datagrams, ReportEntryVisibilityFailureOrVerbose)
+	Expect(failures).To(BeEmpty())
+	Expect(datagrams).To(BeNumerically(">", 5000))
+}
+
 // run makes the process another program with the same arguments.
 func run(weir *node.Process, program string) {
 	_, arguments, _ := strings.Cut(weir.Spec.Command, " ")
 	weir.Spec.Command = program + " " + arguments
 }
 
-// tagAt is the kernel's hash of the TCX program at an interface's ingress.
-func tagAt(l *lab.Lab, name, iface string) (tag string) {
+// tagsAt are the kernel's hashes of the programs that an interface's frames meet:
+// tcx, and xdp where it has one.
+func tagsAt(l *lab.Lab, name, iface string) map[string]string {
 	GinkgoHelper()
+	tags := map[string]string{}
 	Expect(l.Node(name).Do(func() error {
 		eth, err := netlink.LinkByName(iface)
 		if err != nil {
 			return err
 		}
 		at, err := link.QueryPrograms(link.QueryOptions{Target: eth.Attrs().Index, Attach: ebpf.AttachTCXIngress})
-		if err != nil || len(at.Programs) == 0 {
-			return err
-		}
-		p, err := ebpf.NewProgramFromID(at.Programs[0].ID)
 		if err != nil {
 			return err
 		}
-		defer p.Close()
-		info, err := p.Info()
-		if err == nil {
-			tag = info.Tag
+		ids := map[string]ebpf.ProgramID{}
+		if len(at.Programs) > 0 {
+			ids["tcx"] = at.Programs[0].ID
 		}
-		return err
+		if xdp := eth.Attrs().Xdp; xdp != nil && xdp.Attached {
+			ids["xdp"] = ebpf.ProgramID(xdp.ProgId)
+		}
+		for at, id := range ids {
+			if tags[at], err = tagOf(id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})).To(Succeed())
-	return tag
+	return tags
+}
+
+func tagOf(id ebpf.ProgramID) (string, error) {
+	p, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return "", err
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return "", err
+	}
+	return info.Tag, nil
 }
 
 // hurry asks over so many UDP flows, each the next question as soon as it has an

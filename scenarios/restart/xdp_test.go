@@ -11,18 +11,18 @@ import (
 )
 
 var _ = Describe("weir with native XDP", Ordered, func() {
-	It("is restarted and killed, and no flow and no route notices", func(ctx SpecContext) {
+	It("is restarted and killed, then another version takes over and gives back: no flow and no route notices", func(ctx SpecContext) {
+		other := build(ctx, "v-other", anotherProgram)
 		l := lab.Up(ctx, harness.Options{Unrecorded: true, Hook: "xdp"})
-		standing := open(ctx, l, 50, 20, 5)
+		standing := open(ctx, l, tcpFlows, udpFlows, sctpFlows)
 		routes := watchRoutes(ctx, l)
-		moments := randomMoments()
-		for i := range 10 {
-			moments.restart(ctx, l, "master1", i%2 == 0, upTo(time.Second))
-		}
-		expectConfirmed(ctx, l)
-		requests, lost := standing.lost()
-		Expect(few(lost)).To(BeEmpty())
-		Expect(requests).To(BeNumerically(">", len(standing.all)))
-		Expect(routes.changes()).To(BeEmpty())
+		harness.Step("weir is restarted, half of the times by SIGKILL", func() {
+			randomMoments().restarts(ctx, l, restarts, upTo(time.Second))
+		})
+		harness.Step("another version is swapped in", func() {
+			Expect(tagsAt(l, "master1", "eth1")).To(HaveKey("xdp"))
+			expectSwaps(ctx, l, other)
+		})
+		harness.Step("nothing was lost", func() { expectNothingLost(standing, routes) })
 	})
 })
