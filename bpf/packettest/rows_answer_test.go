@@ -45,6 +45,10 @@ func TestRefused(t *testing.T) {
 			in: udpPacket("b1:5353", "vip:4444", "x"), drop: bpf.DropNoFlow},
 		{name: "so may one of a backend that no service has now", from: "server0",
 			change: func(s *state) { s.backends = []string{"b3"} }, in: udpPacket("b3:5353", "vip:4444", "x"), drop: bpf.DropNoFlow},
+		{name: "one to an open port is a client's, who lives there too: no flow has a frontend's port for its source", from: "server0",
+			in: udpPacket("b3:40000", "vip:53", "x"), change: func(s *state) { s.backends = []string{"b3"} },
+			out:     sent(udpPacket("b3:40000", "vip:53", "x").nat("vip:40000", "b1:5353", "b1")),
+			started: pair("flows_new", "half-open", "udp", "b3:40000", "vip:53", "vip:40000", "b1:5353")},
 
 		{name: "an INIT to a closed port", in: closedSCTP, drop: no, answer: abort},
 		{name: "an INIT with parameters", in: closedSCTP.withParameters(0x80, 8, 0, 4, 0xc0, 0, 0, 4), drop: no, answer: abort},

@@ -70,6 +70,10 @@ func TestDropped(t *testing.T) {
 		{name: "no flag at all", in: tcpPacket(client, "vip:80", 0), drop: bpf.DropNoFlow},
 		{name: "an answer of a backend without a flow", from: "server0", in: tcpPacket("b1:8080", "vip:40000", syn|ack), drop: bpf.DropNoFlow},
 		{name: "data of a backend without a flow", from: "server0", in: tcpPacket("b1:8080", "vip:80", ack), drop: bpf.DropNoFlow},
+		{name: "an answer of a backend without a flow, to an open port", from: "server0", in: tcpPacket("b1:8080", "vip:80", syn|ack), drop: bpf.DropNoFlow},
+		{name: "an SCTP answer of a backend without a flow, to an open port", from: "server0",
+			in: sctpPacket("b1:9998", "vip:9999", chunkInitAck), drop: bpf.DropNoFlow},
+		{name: "an SCTP answer of a backend without a flow", from: "server0", in: sctpPacket("b1:9998", "vip:40000", chunkInitAck), drop: bpf.DropNoFlow},
 		{name: "onearm without a source address", in: tcpPacket(client, "vip:92", syn), drop: bpf.DropNoSource},
 
 		{name: "source and destination are the VIP", in: tcpPacket("vip:80", "vip:80", syn), drop: bpf.DropSpoofed},
