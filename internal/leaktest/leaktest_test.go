@@ -2,6 +2,7 @@ package leaktest
 
 import (
 	"bytes"
+	"flag"
 	"context"
 	"net"
 	"os"
@@ -81,6 +82,7 @@ func TestMain(m *testing.M) {
 	if !ok {
 		Main(m)
 	}
+	flag.Parse()
 	patience = 200 * time.Millisecond
 	os.Exit(code(func() int {
 		if err := leak.leave(); err != nil {
@@ -112,6 +114,19 @@ func TestEachLeakFailsTheTests(t *testing.T) {
 				t.Errorf("exit %d, want %q in %q", code, leak.want, out.String())
 			}
 		})
+	}
+}
+
+// A search for what breaks a target ends by killing who searches.
+func TestASearchMayLeaveSomething(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.fuzz=FuzzSomething")
+	cmd.Env = append(os.Environ(), leakVariable+"=file")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
