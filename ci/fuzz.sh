@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fuzz.sh [PATTERN]: searches with every Go fuzz target (whose name PATTERN matches) for FUZZTIME, 2s unless said. What it
+# fuzz.sh [PATTERN]: searches with every Go fuzz target (whose name PATTERN matches) for FUZZTIME, 2s or 6s unless said. What it
 # finds goes to testdata/fuzz beside the target, where every later run of the tests takes it for a seed: commit it with the fix.
 set -euo pipefail
 # shellcheck source=ci/lib/guard.sh
@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 # shellcheck source=ci/lib/say.sh
 source ci/lib/say.sh
 ci/setup.sh build
-mkdir -p build
+mkdir -p build/fuzz
 
 # targets PATTERN: lines "FOLDER NAME".
 targets() {
@@ -17,11 +17,23 @@ targets() {
 		sed -E 's|/[^/]+:func (Fuzz[A-Za-z0-9]+).*| \1|' | grep -E -- "${1:-}"
 }
 
-failed=() count=0
+# search FOLDER NAME: the search of one target. The targets of a folder follow each other, and have one program.
+search() {
+	local program=$PWD/build/fuzz/${1//\//-}.test seconds=2s
+	if [[ $2 == FuzzPacket ]]; then seconds=6s; fi # of which the kernel verifies the programs for some
+	if [[ $1 != "$built" ]]; then
+		go test -c -vet=off -fuzz . -o "$program" "./$1" || return
+		built=$1
+	fi
+	guarded env -C "$1" "$program" -test.paniconexit0 -test.run '^$' -test.fuzz "^$2\$" -test.fuzztime "${FUZZTIME:-$seconds}" \
+		-test.fuzzminimizetime 1s -test.fuzzcachedir "$(go env GOCACHE)/fuzz/$1"
+}
+
+failed=() count=0 built=''
 while read -r folder name; do
 	[[ -z $guard_interrupted ]] || exit 130
 	count=$((count + 1))
-	if ! guarded go test "./$folder" -vet=off -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-2s}" -fuzzminimizetime 1s >build/fuzz.log 2>&1; then
+	if ! search "$folder" "$name" >build/fuzz.log 2>&1; then
 		cat build/fuzz.log
 		failed+=("$folder.$name")
 		continue

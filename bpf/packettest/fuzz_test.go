@@ -22,14 +22,7 @@ const fuzzPackets = 200_000
 // whoever sent, and none is longer than what it answers but by an ICMP error's headers.
 func TestRandomPackets(t *testing.T) {
 	everyHook(t, func(t *testing.T, w *world, hook bpf.Hook) {
-		given := both(
-			pair("flows", "established", "tcp", "client:1", "vip:80", "vip:1", "b1:8080"),
-			pair("flows", "established", "udp", "client:1", "vip:53", "vip:2", "b1:5353"),
-			pair("flows", "established", "sctp", "client:1", "vip:9999", "vip:3", "b1:9998"),
-			pair("flows", "established", "tcp", "client:2", "vip:81", "client:2", "b1:8080"),
-			with(pair("flows", "established", "tcp", "client:5", "vip:70", "client:5", "lb:30080"), "up", "pair-up"),
-			with(pair("flows", "established", "udp", "lb:6", "vip:71", "vip:6", "lb:30053"), "up pair-up", "up pair-up"))
-		if err := w.program(newState(), given); err != nil {
+		if err := w.program(newState(), fuzzFlows()); err != nil {
 			t.Fatal(err)
 		}
 		random := rand.New(rand.NewPCG(2026, uint64(hook)))
@@ -43,18 +36,10 @@ func TestRandomPackets(t *testing.T) {
 					}
 				}
 				frame := mutate(random, seeds[random.IntN(len(seeds))])
-				out := make([]byte, len(frame)+64)
-				options := &ebpf.RunOptions{Data: frame, DataOut: out,
-					Context: runContext(hook, nics[random.IntN(2)], len(frame), 0)}
-				verdict, err := w.programs[hook].Run(options)
+				fate, err := w.judged(hook, nics[random.IntN(2)], frame)
+				fates[fate]++
 				if err != nil {
 					t.Errorf("packet %d: %v", n, err)
-					return
-				}
-				fate, problem := judge(hook, verdict, frame, options.DataOut)
-				fates[fate]++
-				if problem != "" {
-					t.Errorf("packet %d: %s\n%s", n, problem, describe(frame, frame, options.DataOut))
 					return
 				}
 			}
@@ -68,6 +53,61 @@ func TestRandomPackets(t *testing.T) {
 		counters, err := w.counters(hook)
 		t.Logf("%v, counters %v, %v", fates, counters, err)
 	})
+}
+
+// FuzzPacket holds the same of each frame that the search comes to, on its own: a
+// world of known flows, and one packet that is accounted for once.
+func FuzzPacket(f *testing.F) {
+	w := newWorld(f)
+	seeds := fuzzSeeds()
+	for i := 0; i < len(seeds); i += 3 { // the search comes to the others
+		f.Add(seeds[i], uint8(i/3), uint8(i/6))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte, hook, device uint8) {
+		if len(frame) < shortestFrame || len(frame) > longestFrame {
+			return // no device hands it over
+		}
+		at := bpf.Hooks()[int(hook)%len(bpf.Hooks())]
+		if err := w.program(newState(), fuzzFlows()); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		w.do(func() { _, err = w.judged(at, nics[device%2], frame) })
+		if err != nil {
+			t.Fatalf("%s: %v", at, err)
+		}
+		w.audit(t, at, 1)
+	})
+}
+
+// Frames that test_run takes, in bytes: an Ethernet header at least, and what is left
+// of a page for an XDP program at most.
+const shortestFrame, longestFrame = 14, 3000
+
+// judged runs a frame and returns what became of it, and what is wrong about that. It
+// is called on the namespace's thread.
+func (w *world) judged(hook bpf.Hook, from *nic, frame []byte) (fate string, err error) {
+	options := &ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+64), Context: runContext(hook, from, len(frame), 0)}
+	verdict, err := w.programs[hook].Run(options)
+	if err != nil {
+		return "", err
+	}
+	fate, problem := judge(hook, verdict, frame, options.DataOut)
+	if problem != "" {
+		return fate, fmt.Errorf("%s\n%s", problem, describe(frame, frame, options.DataOut))
+	}
+	return fate, nil
+}
+
+// fuzzFlows are those of some of the seeds.
+func fuzzFlows() []string {
+	return both(
+		pair("flows", "established", "tcp", "client:1", "vip:80", "vip:1", "b1:8080"),
+		pair("flows", "established", "udp", "client:1", "vip:53", "vip:2", "b1:5353"),
+		pair("flows", "established", "sctp", "client:1", "vip:9999", "vip:3", "b1:9998"),
+		pair("flows", "established", "tcp", "client:2", "vip:81", "client:2", "b1:8080"),
+		with(pair("flows", "established", "tcp", "client:5", "vip:70", "client:5", "lb:30080"), "up", "pair-up"),
+		with(pair("flows", "established", "udp", "lb:6", "vip:71", "vip:6", "lb:30053"), "up pair-up", "up pair-up"))
 }
 
 func fuzzSeeds() [][]byte {

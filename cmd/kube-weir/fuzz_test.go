@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,6 +57,36 @@ func FuzzParsePeers(f *testing.F) {
 		}
 		if err := v1.ValidateState(v1.NodeState{BGP: &b}); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzParseAccept holds that prefixes are read as they print themselves, that any and
+// none are not taken for each other, and that an error is one line.
+func FuzzParseAccept(f *testing.F) {
+	for _, seed := range []string{"any", "", "none", "10.0.0.0/8, 0.0.0.0/0", "10.0.0.1/8", "2001:db8::/32", "10.0.0.1", ",", "none,any", "10.0.0.0/8,\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, list string) {
+		accept, err := parseAccept(list)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Fatalf("more than a line: %q", err)
+			}
+			return
+		}
+		if (accept == nil) != (list == "any" || list == "") || (len(accept) == 0 && accept != nil) != (list == "none") {
+			t.Fatalf("%q lets %v in, any: %t", list, accept, accept == nil)
+		}
+		var texts []string
+		for _, p := range accept {
+			if !p.Addr().Is4() || p != p.Masked() {
+				t.Fatalf("%q lets %s in", list, p)
+			}
+			texts = append(texts, p.String())
+		}
+		if again, err := parseAccept(strings.Join(texts, ",")); len(texts) > 0 && (err != nil || !slices.Equal(again, accept)) {
+			t.Fatalf("%v became %v, %v", accept, again, err)
 		}
 	})
 }

@@ -45,7 +45,7 @@ func readSources(where string, ranges []string, ipv6 bool) ([]netip.Prefix, *ref
 	var out []netip.Prefix
 	for _, text := range ranges {
 		p, err := netip.ParsePrefix(strings.TrimSpace(text))
-		if err != nil {
+		if err != nil || p.Addr().Is4In6() {
 			return nil, refuse(ReasonInvalidSourceRange, "%s: %q is no prefix, such as 192.0.2.0/24", where, text)
 		}
 		if p.Addr().Is6() == ipv6 {

@@ -119,7 +119,7 @@ func readReserved(conditions []metav1.Condition) ipam.Hold {
 	var h ipam.Hold
 	for text := range strings.SplitSeq(addresses, reservedAnd) {
 		a, err := netip.ParseAddr(text)
-		if err != nil || a.Zone() != "" || a.Is4In6() {
+		if err != nil || !ours(a) {
 			return ipam.Hold{}
 		}
 		h.Set(a)
@@ -165,7 +165,7 @@ func readIngress(ingress []corev1.LoadBalancerIngress) (h ipam.Hold) {
 		if text == "" {
 			text = strings.TrimPrefix(in.Hostname, "llb-")
 		}
-		if a, err := netip.ParseAddr(text); err == nil && !h.Of(a.Is6()).IsValid() {
+		if a, err := netip.ParseAddr(text); err == nil && ours(a) && !h.Of(a.Is6()).IsValid() {
 			h.Set(a)
 		}
 		if len(h.Ports) == 0 {
@@ -174,6 +174,9 @@ func readIngress(ingress []corev1.LoadBalancerIngress) (h ipam.Hold) {
 	}
 	return h
 }
+
+// ours says that an address is written as those that are given.
+func ours(a netip.Addr) bool { return a.Zone() == "" && !a.Is4In6() }
 
 func portsOf(status []corev1.PortStatus) (ports []ipam.Port) {
 	for _, o := range status {

@@ -3,8 +3,10 @@ package k8s
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -149,10 +151,23 @@ func (m *Memory) read() (memoryContent, error) {
 		return content, fmt.Errorf("read memory: %w", err)
 	}
 	m.object = o
-	if text := o.Data[memoryKey]; text != "" {
-		if err := json.Unmarshal([]byte(text), &content); err != nil {
-			return content, fmt.Errorf("read memory: configmap %s/%s: %w; delete it to choose the active node anew", namespace, name, err)
-		}
+	if content, err = decodeMemory(o.Data[memoryKey]); err != nil {
+		return content, fmt.Errorf("read memory: configmap %s/%s: %w; delete it to choose the active node anew", namespace, name, err)
+	}
+	return content, nil
+}
+
+// decodeMemory reads what put wrote; an empty text says nothing.
+func decodeMemory(text string) (memoryContent, error) {
+	var content memoryContent
+	if text == "" {
+		return content, nil
+	}
+	if err := json.Unmarshal([]byte(text), &content); err != nil {
+		return memoryContent{}, err
+	}
+	if content.Epoch == math.MaxUint64 {
+		return memoryContent{}, errors.New("no epoch is later than its own")
 	}
 	return content, nil
 }

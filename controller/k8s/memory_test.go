@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/weir-lb/weir/controller"
@@ -64,4 +65,35 @@ func TestAddressesOfEarlierVersionsStayUntilTold(t *testing.T) {
 			t.Errorf("%s: %d stay, want them to: %v", row.says, len(got.Kept), row.want)
 		}
 	}
+}
+
+// FuzzDecodeMemory holds that what a ConfigMap remembers is taken as it would be
+// written, with an epoch that has a later one, or refused in one line.
+func FuzzDecodeMemory(f *testing.F) {
+	for _, seed := range []string{
+		`{"epoch":1764500000000,"lbs":["192.168.80.11","192.168.80.10"],"counts":{"services":3}}`, "", `null`, `{}`, `{"epoch":18446744073709551615}`,
+		`{"epoch":1,"kept":{"default/a":{"address":"192.0.2.1","address6":"2001:db8::1","ports":[{"number":80,"protocol":"tcp"}],"kept":true}}}`,
+		`{"epoch":-1}`, `{"lbs":["fe80::1%eth0",""]}`, `{"counts":{"services":-3}}`, `[`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		content, err := decodeMemory(text)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") || !sameContent(content, memoryContent{}) {
+				t.Fatalf("%+v is refused by %q", content, err)
+			}
+			return
+		}
+		if content.Epoch+1 < content.Epoch {
+			t.Fatalf("nothing is later than epoch %d", content.Epoch)
+		}
+		written, err := json.Marshal(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := decodeMemory(string(written)); err != nil || !sameContent(again, content) {
+			t.Fatalf("%+v became %+v, %v", content, again, err)
+		}
+	})
 }

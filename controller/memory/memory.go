@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -40,6 +41,9 @@ func Open(path string, now time.Time) (*File, error) {
 	default:
 		if err := json.Unmarshal(data, &f.content); err != nil {
 			return nil, fmt.Errorf("read memory %s: %w; remove the file to give addresses anew", path, err)
+		}
+		if f.content.Epoch == math.MaxUint64 {
+			return nil, fmt.Errorf("read memory %s: no epoch is later than its own; remove the file to give addresses anew", path)
 		}
 	}
 	// Milliseconds: exact in JSON, where numbers are doubles to many readers.

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"bytes"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -106,4 +107,36 @@ func TestDamagedFile(t *testing.T) {
 	if data, _ := os.ReadFile(path); string(data) != `{"epoch": "x"}` {
 		t.Errorf("the damaged file was written over: %s", data)
 	}
+}
+
+// FuzzOpen holds that a memory which is taken is kept as it is under a later epoch,
+// and that another is refused in one line and left alone.
+func FuzzOpen(f *testing.F) {
+	for _, seed := range []string{
+		`{"epoch": 1, "memory": {"addresses": {"default/a": {"address": "192.0.2.1", "address6": "2001:db8::1", "ports": [{"number": 80, "protocol": "tcp"}]}}, "lbs": ["192.168.80.11"]}}`,
+		`{"epoch": 18446744073709551615}`, `{"epoch": -1}`, `{"epoch": 1e3}`, `{"memory": {"addresses": {"a": {"address": "2001:db8::1"}}}}`, `{"memory": null}`, `null`, `{`, "",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "kube-weir.json")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		first, err := Open(path, noon)
+		if err != nil {
+			left, readErr := os.ReadFile(path)
+			if strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), path) || readErr != nil || !bytes.Equal(left, data) {
+				t.Fatalf("refused by %q; the file is %q, %v", err, left, readErr)
+			}
+			return
+		}
+		second, err := Open(path, noon)
+		if err != nil || first.Epoch() < uint64(noon.UnixMilli()) || second.Epoch() <= first.Epoch() {
+			t.Fatalf("epoch %d follows %d, %v", second.Epoch(), first.Epoch(), err)
+		}
+		if diff := cmp.Diff(first.Memory(), second.Memory(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Fatalf("(-first +second):\n%s", diff)
+		}
+	})
 }

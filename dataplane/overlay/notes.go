@@ -33,12 +33,28 @@ func openNotes(dir string) (*notes, error) {
 	// A machine that died may have left a name without content, and the settings
 	// went with it.
 	if err == nil && len(bytes.Trim(b, "\x00")) > 0 {
-		err = json.Unmarshal(b, &n.settings)
+		n.settings, err = decodeNotes(b)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read what reverse path filters were: %w; remove %s to forget it", err, n.path)
 	}
 	return n, nil
+}
+
+func decodeNotes(b []byte) (map[string]int, error) {
+	settings := map[string]int{}
+	if err := json.Unmarshal(b, &settings); err != nil {
+		return nil, err
+	}
+	if settings == nil {
+		return nil, errors.New("it has no settings")
+	}
+	for device, own := range settings {
+		if own < 0 || own > loose {
+			return nil, fmt.Errorf("%q has %d, which is no setting", device, own)
+		}
+	}
+	return settings, nil
 }
 
 // add remembers a device's setting. The latest stands: a device that was made
