@@ -21,6 +21,7 @@ import (
 	"github.com/weir-lb/weir/topo/dump"
 	"github.com/weir-lb/weir/topo/netns"
 	"github.com/weir-lb/weir/topo/node"
+	"github.com/weir-lb/weir/topo/pki"
 	"github.com/weir-lb/weir/topo/spec"
 )
 
@@ -57,7 +58,13 @@ type Topology struct {
 	nodes   map[string]*node.Node
 	spawner *node.Spawner
 	out     io.Writer
+	// authority is nil where another process has brought the topology up.
+	authority *pki.Authority
 }
+
+// Authority signs the topology's certificates, for a test that needs another one.
+// It is nil unless this process has brought the topology up.
+func (t *Topology) Authority() *pki.Authority { return t.authority }
 
 // ID is the topology's name, a part of the names of its namespaces.
 func (t *Topology) ID() string { return t.inst.ID }

@@ -106,6 +106,7 @@ func (t *Topology) writeFiles() error {
 	if err != nil {
 		return err
 	}
+	t.authority = ca
 	if err := ca.WriteCA(t.inst.path("ca.crt")); err != nil {
 		return err
 	}

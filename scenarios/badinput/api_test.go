@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -31,7 +32,11 @@ const bodyLimit = 64 << 20
 
 var _ = Describe("The API", Ordered, ContinueOnFailure, func() {
 	var l *cluster.Lab
-	BeforeAll(func(ctx SpecContext) { l = up(ctx) })
+	var slow []*slowClient
+	BeforeAll(func(ctx SpecContext) {
+		l = up(ctx)
+		slow = startSlow(l) // they are cut while the other specs run
+	})
 
 	for _, way := range []struct {
 		name string
@@ -95,21 +100,49 @@ var _ = Describe("The API", Ordered, ContinueOnFailure, func() {
 		})
 	}
 
-	It("refuses a client without a certificate, and one of another authority", func(ctx SpecContext) {
+	It("refuses a client without a certificate, and one that is another authority's, over, or not yet good", func(ctx SpecContext) {
 		authority, err := os.ReadFile(l.Node("worker1").Vars.CA)
 		Expect(err).NotTo(HaveOccurred())
 		roots := x509.NewCertPool()
 		Expect(roots.AppendCertsFromPEM(authority)).To(BeTrue())
-		stranger := strangersCertificate()
-		for name, config := range map[string]*tls.Config{
-			"none":                {RootCAs: roots},
-			"another authority's": {RootCAs: roots, Certificates: []tls.Certificate{stranger}},
+		strangers, err := pki.New("stranger")
+		Expect(err).NotTo(HaveOccurred())
+		now := time.Now()
+		for _, bad := range []struct {
+			name, why string
+			by        *pki.Authority
+			from, to  time.Time
+		}{
+			{"none", "tls: certificate required", nil, now, now},
+			{"another authority's", "tls: unknown certificate authority", strangers, now.Add(-time.Hour), now.Add(time.Hour)},
+			{"expired", "tls: expired certificate", l.Authority(), now.Add(-2 * time.Hour), now.Add(-time.Hour)},
+			{"not yet good", "tls: expired certificate", l.Authority(), now.Add(time.Hour), now.Add(2 * time.Hour)},
 		} {
-			Expect(get(ctx, httpsClient(l, config), "https://"+server+"/v1/version")).To(MatchError(ContainSubstring("tls: ")), name)
+			config := &tls.Config{RootCAs: roots}
+			if bad.by != nil {
+				shown := certificate(bad.by, bad.from, bad.to)
+				// Certificates of other authorities than the server names are not shown by themselves.
+				config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil }
+			}
+			Expect(get(ctx, httpsClient(l, config), "https://"+server+"/v1/version")).To(MatchError(ContainSubstring(bad.why)), bad.name)
 		}
+		good := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{certificate(l.Authority(), now.Add(-time.Hour), now.Add(time.Hour))}}
+		Expect(get(ctx, httpsClient(l, good), "https://"+server+"/v1/version")).To(Succeed(), "control: one that is good now")
 		Expect(get(ctx, httpsClient(l, nil), "http://"+server+"/v1/version")).NotTo(Succeed(), "without TLS")
 		client, base := overTLS(ctx, l)
 		Expect(get(ctx, client, base+"/v1/version")).To(Succeed(), "control: the topology's own certificate")
+	})
+
+	It("cuts clients off that take their time, and serves others meanwhile", func(ctx SpecContext) {
+		client, base := overTLS(ctx, l)
+		Expect(get(ctx, client, base+"/v1/version")).To(Succeed(), "another client")
+		for _, s := range slow {
+			var end slowEnd
+			Eventually(ctx, s.ended).WithTimeout(s.limit+slowMargin).Should(Receive(&end), s.what)
+			Expect(end.answer).To(Equal(s.answer), s.what)
+			Expect(end.after).To(And(BeNumerically(">", s.limit-time.Second), BeNumerically("<", s.limit+slowMargin)), s.what)
+		}
+		expectUntouched(ctx, l)
 	})
 })
 
@@ -141,10 +174,16 @@ func overSocket(_ context.Context, l *cluster.Lab) (*http.Client, string) {
 
 func overTLS(_ context.Context, l *cluster.Lab) (*http.Client, string) {
 	GinkgoHelper()
+	return httpsClient(l, controllers(l)), "https://" + server
+}
+
+// controllers is what the controller shows and believes.
+func controllers(l *cluster.Lab) *tls.Config {
+	GinkgoHelper()
 	vars := l.Node("worker1").Vars
 	config, err := transport.Client(transport.Files{Cert: vars.ClientCert, Key: vars.ClientKey, CA: vars.CA}, "198.51.100.10")
 	Expect(err).NotTo(HaveOccurred())
-	return httpsClient(l, config), "https://" + server
+	return config
 }
 
 // httpsClient connects from worker1.
@@ -154,14 +193,12 @@ func httpsClient(l *cluster.Lab, config *tls.Config) *http.Client {
 	return &http.Client{Transport: t}
 }
 
-// strangersCertificate is good, but not of the topology's authority.
-func strangersCertificate() tls.Certificate {
+// certificate is one of the authority's for a client, good from one moment to another.
+func certificate(authority *pki.Authority, from, to time.Time) tls.Certificate {
 	GinkgoHelper()
 	dir := GinkgoT().TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	authority, err := pki.New("stranger")
-	Expect(err).NotTo(HaveOccurred())
-	Expect(authority.Issue("stranger", nil, cert, key)).To(Succeed())
+	Expect(authority.IssueFor(from, to, "client", nil, cert, key)).To(Succeed())
 	c, err := tls.LoadX509KeyPair(cert, key)
 	Expect(err).NotTo(HaveOccurred())
 	return c

@@ -33,7 +33,8 @@ func New(name string) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make key of authority %s: %w", name, err)
 	}
-	t, err := certificate(name)
+	from, to := lasting()
+	t, err := certificate(name, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +59,17 @@ func (a *Authority) WriteCA(file string) error {
 // Issue makes a key and a certificate for name and addresses, good for both
 // sides of TLS, and writes them as PEM, mode 0600.
 func (a *Authority) Issue(name string, addresses []netip.Addr, certFile, keyFile string) error {
+	from, to := lasting()
+	return a.IssueFor(from, to, name, addresses, certFile, keyFile)
+}
+
+// IssueFor is Issue of a certificate that is good from one moment to another.
+func (a *Authority) IssueFor(from, to time.Time, name string, addresses []netip.Addr, certFile, keyFile string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("make key of %s: %w", name, err)
 	}
-	t, err := certificate(name)
+	t, err := certificate(name, from, to)
 	if err != nil {
 		return err
 	}
@@ -87,16 +94,19 @@ func (a *Authority) Issue(name string, addresses []netip.Addr, certFile, keyFile
 	return writePEM(keyFile, "PRIVATE KEY", pkcs8)
 }
 
-func certificate(name string) (*x509.Certificate, error) {
+// lasting is an hour back, so that a clock that was set meanwhile does no harm, to lifetime.
+func lasting() (from, to time.Time) {
+	now := time.Now()
+	return now.Add(-time.Hour), now.Add(lifetime)
+}
+
+func certificate(name string, from, to time.Time) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, fmt.Errorf("make serial number of %s: %w", name, err)
 	}
-	now := time.Now()
 	return &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
-		// An hour back: a clock that was set meanwhile does no harm.
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(lifetime),
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: to,
 	}, nil
 }
 
