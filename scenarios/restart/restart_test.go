@@ -19,6 +19,9 @@ const (
 	tcpFlows, udpFlows, sctpFlows = 500, 200, 20
 
 	restarts, quickRestarts = 20, 40
+
+	// newFlows are those of a drain, at least.
+	newFlows = 2000
 )
 
 var _ = Describe("weir on the active master", Ordered, func() {
@@ -76,19 +79,22 @@ var _ = Describe("weir on the active master", Ordered, func() {
 			Expect(drained).NotTo(Receive())
 		})
 		harness.Step("while it ends, and after that, every new connection is served", func() {
-			until := time.Now().Add(time.Second)
-			asked := 0
-			for ended := false; !ended || time.Now().Before(until); asked++ {
-				Expect(l.Ask(ctx, patience, lab.Services...)).To(BeEmpty(), "round %d", asked)
+			until := time.Time{}
+			all := newConnections(ctx, l, newFlows, func() bool {
 				select {
 				case err := <-drained:
 					Expect(err).NotTo(HaveOccurred())
-					ended, until = true, time.Now().Add(time.Second)
+					until = time.Now().Add(time.Second)
 				default:
 				}
-			}
-			Expect(asked).To(BeNumerically(">", 10))
+				return !until.IsZero() && time.Now().After(until)
+			})
+			AddReportEntry("new connections", all.requests, ReportEntryVisibilityFailureOrVerbose)
+			Expect(few(all.wrong)).To(BeEmpty(), "%d connections", all.requests)
+			Expect(all.syns).To(BeNumerically(">=", all.requests/len(lab.Services)))
+			Expect(few(all.again)).To(BeEmpty(), "SYNs sent again, of %d", all.syns)
 		})
+		harness.Step("control: the same look finds answers that are lost", func() { expectLossSeen(ctx, l) })
 		harness.Step("nothing of weir is left", func() {
 			Expect(master.Process("weir").Running()).To(BeFalse())
 			Expect(left(ctx, l, "master1")).To(BeEmpty())
