@@ -80,9 +80,9 @@ func FuzzPacket(f *testing.F) {
 	})
 }
 
-// Frames that test_run takes, in bytes: an Ethernet header at least, and what is left
-// of a page for an XDP program at most.
-const shortestFrame, longestFrame = 14, 3000
+// Frames that test_run takes, in bytes: something after the Ethernet header at least, and
+// what is left of a page for an XDP program at most.
+const shortestFrame, longestFrame = 15, 3000
 
 // judged runs a frame and returns what became of it, and what is wrong about that. It
 // is called on the namespace's thread.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func FuzzPage(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	answers := make(chan []byte)
+	var says atomic.Pointer[[]byte]
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -78,7 +79,7 @@ func FuzzPage(f *testing.F) {
 				return
 			}
 			_, _ = conn.Read(make([]byte, 1024)) // else what is left unread resets the answer
-			_, _ = conn.Write(<-answers)
+			_, _ = conn.Write(*says.Load())
 			_ = conn.Close()
 		}
 	}()
@@ -95,10 +96,8 @@ func FuzzPage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		said := make(chan struct{})
-		go func() { defer close(said); answers <- answer }()
+		says.Store(&answer)
 		_, err := new(Network).Probe(ctx, target)
-		<-said
 		switch {
 		case err != nil && strings.ContainsAny(err.Error(), "\r\n"):
 			t.Errorf("more than a line: %q", err)
