@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/bpf"
 )
@@ -64,8 +65,8 @@ func FuzzPacket(f *testing.F) {
 		f.Add(seeds[i], uint8(i/3), uint8(i/6))
 	}
 	f.Fuzz(func(t *testing.T, frame []byte, hook, device uint8) {
-		if len(frame) < shortestFrame || len(frame) > longestFrame {
-			return // no device hands it over
+		if !testable(frame) {
+			return
 		}
 		at := bpf.Hooks()[int(hook)%len(bpf.Hooks())]
 		if err := w.program(newState(), fuzzFlows()); err != nil {
@@ -80,9 +81,17 @@ func FuzzPacket(f *testing.F) {
 	})
 }
 
-// Frames that test_run takes, in bytes: something after the Ethernet header at least, and
-// what is left of a page for an XDP program at most.
-const shortestFrame, longestFrame = 15, 3000
+// testable says that test_run takes a frame with any program: the kernel refuses one
+// without the whole header that its type promises, and for XDP one longer than a page less
+// what goes around it.
+func testable(frame []byte) bool {
+	const ethernet, ipv4, ipv6, longest = 14, 20, 40, 3000
+	shortest := ethernet + ipv4
+	if len(frame) >= ethernet && binary.BigEndian.Uint16(frame[12:]) == unix.ETH_P_IPV6 {
+		shortest = ethernet + ipv6
+	}
+	return len(frame) >= shortest && len(frame) <= longest
+}
 
 // judged runs a frame and returns what became of it, and what is wrong about that. It
 // is called on the namespace's thread.
