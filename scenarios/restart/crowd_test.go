@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// beforeRetry is below the first retransmission of a SYN and of an INIT, 1 s
-	// (RFC 6298, RFC 9260): a request that lost its first packet fails.
+	// beforeRetry is below the first retransmission of a SYN, 1 s (RFC 6298): a
+	// request that lost its first packet fails. The SCTP of the probe is a process,
+	// which so many associations hold up for longer on a busy machine.
 	beforeRetry = 900 * time.Millisecond
 	// crowd is how many requests there are at the same time.
 	crowd = 48
@@ -53,6 +54,9 @@ func newConnections(ctx context.Context, l *lab.Lab, least int, done func() bool
 		r := l.Requests.Burst(ctx, 3*crowd, crowd, func(i int) probe.Request {
 			r := lab.Services[i%len(lab.Services)].Request()
 			r.Timeout = beforeRetry
+			if r.Protocol == probe.SCTP {
+				r.Timeout = patience
+			}
 			return r
 		})
 		c.requests += r.Requests
