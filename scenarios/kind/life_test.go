@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -82,6 +83,38 @@ func life() {
 		wait(ctx, "uncordon", worker)
 	}, NodeTimeout(5*time.Minute))
 
+	for _, which := range []string{"the active master", "the other master, which is active then,"} {
+		It("fails no new connection when "+which+" is drained, and hands nothing back", func(ctx SpecContext) {
+			from := activeMaster(ctx)
+			to := cluster.Masters[0]
+			if to == from {
+				to = cluster.Masters[1]
+			}
+			ends := beginLoads(ctx, web)
+			wait(ctx, "drain", from.Name, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m")
+			DeferCleanup(func(ctx SpecContext) { wait(ctx, "uncordon", from.Name) })
+			soon(ctx, pathsOfClient).Should(Equal([]string{"via " + to.Address.String(), "via " + from.Address.String()}))
+			leadsToOneMaster(ctx)
+			for _, end := range ends {
+				l := end()
+				// What stood when the ways changed has ended with that: no node knows another's flows (docs/adr/0014).
+				Expect(len(l.lost)).To(BeNumerically("<=", parallel), l.String())
+				Expect(l.lost).NotTo(ContainElement(HaveField("Error", ContainSubstring("dial tcp"))), "a new connection")
+			}
+			end := noneLost(beginLoads(ctx, web)...)
+			// It stands by, with all that it needs to.
+			Expect(from.Programs(ctx)).To(Equal(map[string][]string{"eth0": {"weir_tc", "weir_egress"}}))
+			behind, err := endpoints(to, "web")(ctx)
+			Expect(err).NotTo(HaveOccurred())
+			soon(ctx, endpoints(from, "web")).Should(And(Not(BeEmpty()), ConsistOf(behind)))
+			route := routes(ctx)
+			wait(ctx, "uncordon", from.Name)
+			Consistently(ctx, routes).WithTimeout(quiet).WithPolling(time.Second).Should(Equal(route))
+			end()
+			Expect(activeMaster(ctx)).To(Equal(to))
+		}, NodeTimeout(6*time.Minute))
+	}
+
 	It("loses nothing, and moves no route, when the pod of the active master is replaced", func(ctx SpecContext) {
 		route := routes(ctx)
 		active := activeMaster(ctx)
@@ -149,6 +182,18 @@ func handOver(ctx SpecContext) {
 	DeferCleanup(func(ctx SpecContext) { wait(ctx, "uncordon", from.Name) })
 	soon(ctx, routes).ShouldNot(ContainElement(ContainSubstring(" via " + from.Address.String() + " ")))
 	leadsToOneMaster(ctx)
+}
+
+var birdPath = regexp.MustCompile(`(?m)^\tvia \S+`)
+
+// pathsOfClient are those that the client's BIRD knows to the article's services, the one it takes first.
+func pathsOfClient(ctx context.Context) ([]string, error) {
+	out, err := cluster.Client.Run(ctx, "birdc", "-s", "/run/bird.ctl", "show", "route", "123.123.123.1/32")
+	var paths []string
+	for _, path := range birdPath.FindAllString(out, -1) {
+		paths = append(paths, strings.TrimSpace(path))
+	}
+	return paths, err
 }
 
 // wait runs a command of kubectl that must succeed.

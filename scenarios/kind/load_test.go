@@ -2,14 +2,16 @@ package kind
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/weir-lb/weir/topo/probe"
 )
 
 // batch is how many connections one command of the client makes, parallel how
@@ -19,64 +21,92 @@ const (
 	parallel = 4
 )
 
-var lostOf = regexp.MustCompile(`(\d+) lost in`)
-
 // load is what connections came to.
 type load struct {
-	made, lost int
-	first      string // what the client said of the first that was lost, and the nodes
-	err        error
+	protocol string
+	made     int
+	lost     []probe.Failure
+	first    string // the nodes when the first was lost
+	err      error
 }
 
 // String is for reports.
 func (l load) String() string {
-	return fmt.Sprintf("%d connections, %d lost\n%s", l.made, l.lost, l.first)
+	said := fmt.Sprintf("%s: %d connections, %d lost\n", l.protocol, l.made, len(l.lost))
+	for _, f := range l.lost {
+		said += f.Error + "\n"
+	}
+	return said + l.first
 }
 
 // run makes a batch.
 func (l *load) run(ctx context.Context, target string) {
-	said, err := cluster.Client.Run(ctx, "weir-topo", "request", "http", target,
-		"--count", strconv.Itoa(batch), "--parallel", strconv.Itoa(parallel))
+	said, err := cluster.Client.Run(ctx, "weir-topo", "request", l.protocol, target,
+		"--count", strconv.Itoa(batch), "--parallel", strconv.Itoa(parallel), "--json")
 	l.made += batch
 	if err == nil {
 		return
 	}
-	lost := lostOf.FindStringSubmatch(said)
-	if lost == nil {
+	var result probe.Result
+	if json.Unmarshal([]byte(said), &result) != nil || result.Lost() == 0 {
 		l.err = err
 		return
 	}
-	n, err := strconv.Atoi(lost[1])
-	if l.lost == 0 {
-		l.first = said + unanswered(ctx)
+	if len(l.lost) == 0 {
+		l.first = unanswered(ctx)
 	}
-	l.lost, l.err = l.lost+n, err
+	l.lost = append(l.lost, result.Failures...)
 }
 
 // beginLoad makes connection after connection from the client until end is called
-// and at least so many were made.
+// and at least so many were made. None may be lost.
 func beginLoad(ctx context.Context, target string, least int) (end func()) {
+	return noneLost(beginLoadOf(ctx, "http", target, least))
+}
+
+// beginLoadOf does so in a protocol of weir-topo request, and says what came of it.
+func beginLoadOf(ctx context.Context, protocol, target string, least int) (end func() load) {
 	stop, done := make(chan struct{}), make(chan load, 1)
 	go func() {
-		var l load
+		l := load{protocol: protocol}
 		defer GinkgoRecover()
 		defer func() { done <- l }()
 		for l.err == nil && (l.made < least || !stopped(stop)) {
 			l.run(ctx, target)
 		}
 	}()
-	return func() {
+	return func() load {
 		GinkgoHelper()
 		close(stop)
 		l := <-done
 		AddReportEntry("load", l.String())
 		Expect(l.err).NotTo(HaveOccurred())
-		Expect(l.lost).To(BeZero(), l.String())
+		return l
+	}
+}
+
+// noneLost ends loads and expects nothing to be lost.
+func noneLost(ends ...func() load) (end func()) {
+	return func() {
+		GinkgoHelper()
+		for _, end := range ends {
+			l := end()
+			Expect(l.lost).To(BeEmpty(), l.String())
+		}
+	}
+}
+
+// beginLoads has the client make connections to web, and ask the article's services over UDP and SCTP.
+func beginLoads(ctx context.Context, web string) (ends []func() load) {
+	return []func() load{
+		beginLoadOf(ctx, "http", web, 1000),
+		beginLoadOf(ctx, "udp", "123.123.123.1:55003", 1000),
+		beginLoadOf(ctx, "sctp", "123.123.123.1:55004", 1000),
 	}
 }
 
 // unanswered says where requests without an answer may have gone: what the load balancers have dropped, and their flows
-// that are no connection, kube-proxy's choices in conntrack that are none either, the pods it knows, and those there are.
+// that are no connection or of UDP, kube-proxy's choices in conntrack that are none either, the pods it knows, and those there are.
 func unanswered(ctx context.Context) string {
 	said := ""
 	note := func(title, out string, err error) {
@@ -96,7 +126,7 @@ func unanswered(ctx context.Context) string {
 		note(m.Name+": drops", drops, err)
 		flows, err := cluster.Kubectl(ctx, append(weirctl, "ct")...)
 		note(m.Name+": flows", strings.Join(slices.DeleteFunc(strings.SplitAfter(flows, "\n"), func(line string) bool {
-			return strings.Contains(line, "closing")
+			return strings.Contains(line, "closing") || strings.Contains(line, "| udp ")
 		}), ""), err)
 	}
 	for _, m := range slices.Concat(cluster.Masters, cluster.Workers) {
