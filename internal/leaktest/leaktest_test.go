@@ -2,8 +2,8 @@ package leaktest
 
 import (
 	"bytes"
-	"flag"
 	"context"
+	"flag"
 	"net"
 	"os"
 	"os/exec"
