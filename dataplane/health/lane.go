@@ -18,9 +18,10 @@ const (
 	downLeaves  = 4
 )
 
-// lane keeps account of the ICMP errors that the host of UDP endpoints has
-// left, so that endpoints which are dead, or may be, are asked only when their
-// silence would mean something. Those that are well cost nothing and never wait.
+// lane keeps account of the ICMP errors that the host of endpoints has left, so
+// that UDP endpoints which are dead, or may be, are asked only when their silence
+// would mean something, and others that are refused by such errors leave enough
+// for them. Those that are well cost nothing and never wait.
 type lane struct {
 	// full is when the host has its whole burst again.
 	full time.Time

@@ -27,10 +27,19 @@ const (
 
 func (h *limited) Probe(ctx context.Context, t Target) (time.Duration, error) {
 	if h.refuses(t) {
-		return 0, errDead
+		return 0, refusal("dead")
 	}
 	<-ctx.Done()
+	if !t.silent() && h.isDead(t) {
+		return 0, ctx.Err()
+	}
 	return 0, nil
+}
+
+func (h *limited) isDead(t Target) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.dead[t]
 }
 
 // refuses says that an ICMP error leaves the host, as inet_peer_xrlim_allow.
@@ -55,6 +64,16 @@ func datagrams(n int) []Target {
 	all := make([]Target, n)
 	for i := range all {
 		all[i] = Target{Type: v1.ProbeUDP, Address: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(1000+i))}
+	}
+	return all
+}
+
+// sctpServers are n SCTP servers behind the same address; its kernel has no SCTP, so
+// that it answers with ICMP errors for those that are dead.
+func sctpServers(n int) []Target {
+	all := make([]Target, n)
+	for i := range all {
+		all[i] = Target{Type: v1.ProbeSCTP, Address: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(1000+i))}
 	}
 	return all
 }
@@ -122,6 +141,36 @@ func TestDeadDatagramServersBehindOneAddress(t *testing.T) {
 			m.Watch(nil)
 			if len(m.lanes) != 0 {
 				t.Errorf("%d lanes without a target", len(m.lanes))
+			}
+		})
+	}
+}
+
+// Others on the same host, whose probes are answered by ICMP errors too, leave enough
+// for those that are known dead by nothing else.
+func TestErrorsOfOthersLeaveEnoughForDatagrams(t *testing.T) {
+	for _, others := range []int{1, 5, 20} {
+		synctest.Test(t, func(t *testing.T) {
+			servers, all := datagrams(2), sctpServers(others)
+			all = append(all, servers...)
+			h, m := watchLimited(t, all)
+			<-time.After(time.Minute)
+			h.set(true, all[:others+1]) // and one of the servers
+			died := time.Now()
+			for downs(m) < others+1 && time.Since(died) < time.Minute {
+				<-time.After(time.Second / 10)
+			}
+			t.Logf("%d are down after %v", downs(m), time.Since(died))
+			for range 600 {
+				if got := downs(m); got != others+1 || m.Report()[servers[1]].Down {
+					t.Fatalf("%d are down %v after their death, want %d", got, time.Since(died), others+1)
+				}
+				<-time.After(time.Second)
+			}
+			h.set(false, all)
+			<-time.After(time.Minute)
+			if got := downs(m); got != 0 {
+				t.Errorf("%d are down a minute after their return", got)
 			}
 		})
 	}

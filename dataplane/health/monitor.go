@@ -69,6 +69,7 @@ type endpoint struct {
 	due      time.Time
 	wanted   time.Time // due, before it had to wait for its lane
 	charged  bool      // to its lane, for the probe under way
+	refused  bool      // the last probe took an ICMP error of its host's
 	position int       // in the queue
 }
 
@@ -198,7 +199,7 @@ func (m *Monitor) takeDue(now time.Time) (*endpoint, time.Duration) {
 
 // admit lets an endpoint be asked now, or makes it due later.
 func (m *Monitor) admit(e *endpoint, now time.Time) bool {
-	if !e.target.silent() || !e.verdict.down && !e.verdict.inDoubt() {
+	if !e.waits() {
 		return true
 	}
 	l := m.lane(e.target.Address.Addr())
@@ -211,15 +212,27 @@ func (m *Monitor) admit(e *endpoint, now time.Time) bool {
 	return true
 }
 
+// waits says that an endpoint is asked only when its host has an ICMP error left:
+// because nothing else tells that it is dead, or because it is known to be, by such
+// an error, and others on that host may need the next one.
+func (e *endpoint) waits() bool {
+	if e.target.silent() {
+		return e.verdict.down || e.verdict.inDoubt()
+	}
+	return e.verdict.down && e.refused
+}
+
 // account settles what a probe has cost its lane.
-func (m *Monitor) account(e *endpoint, healthy bool, now time.Time) {
-	if !e.target.silent() {
-		return
+func (m *Monitor) account(e *endpoint, err error, now time.Time) {
+	e.refused = errors.As(err, new(refusal))
+	costs := e.refused
+	if e.target.silent() {
+		costs = err != nil && !errors.Is(err, ErrInconclusive)
 	}
 	switch {
-	case healthy && e.charged:
+	case !costs && e.charged:
 		m.lane(e.target.Address.Addr()).refund(m.icmp)
-	case !healthy && !e.charged:
+	case costs && !e.charged:
 		m.lane(e.target.Address.Addr()).charge(now, m.icmp)
 	}
 	e.charged = false
@@ -247,7 +260,7 @@ func (m *Monitor) take(e *endpoint, started time.Time, latency time.Duration, er
 	}
 	ended := time.Now()
 	was := e.verdict.down
-	m.account(e, err == nil || errors.Is(err, ErrInconclusive), ended)
+	m.account(e, err, ended)
 	if !errors.Is(err, ErrInconclusive) {
 		e.verdict = e.verdict.after(err == nil, e.timing.Retries)
 	}

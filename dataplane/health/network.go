@@ -117,7 +117,7 @@ func because(ctx context.Context, doing string, err error) error {
 }
 
 // unreachable is because for protocols in which an errno stands for an ICMP
-// error.
+// error; one that only the host itself sends is a refusal.
 func unreachable(ctx context.Context, doing string, err error) error {
 	for errno, what := range map[unix.Errno]string{
 		unix.ECONNREFUSED: "port unreachable",
@@ -125,9 +125,19 @@ func unreachable(ctx context.Context, doing string, err error) error {
 		unix.EHOSTUNREACH: "host unreachable",
 		unix.ENETUNREACH:  "network unreachable",
 	} {
-		if errors.Is(err, errno) {
-			return fmt.Errorf("%s: %s", doing, what)
+		if !errors.Is(err, errno) {
+			continue
 		}
+		text := doing + ": " + what
+		if errno == unix.ECONNREFUSED || errno == unix.ENOPROTOOPT {
+			return refusal(text)
+		}
+		return errors.New(text)
 	}
 	return because(ctx, doing, err)
 }
+
+// refusal is an ICMP error that an endpoint's host has sent.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
