@@ -130,7 +130,7 @@ func runTest(out io.Writer, line string) error {
 		return fmt.Errorf("line %q of /tests/list: want import path, folder, binary and pattern", line)
 	}
 	fmt.Fprintf(out, "kernelinit: begin %s\n", words[0])
-	test := exec.Command(words[2], "-test.run="+words[3], "-test.v=test2json", "-test.count=1", "-test.timeout=20m")
+	test := exec.Command(words[2], "-test.run="+words[3], "-test.short", "-test.v=test2json", "-test.count=1", "-test.timeout=20m")
 	test.Dir, test.Stdout, test.Stderr = words[1], out, out
 	test.Env = []string{"PATH=/bin:/sbin", "HOME=/tmp", "TMPDIR=/tmp", "USER=root"}
 	status := 0
