@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -52,7 +53,7 @@ func left(ctx context.Context, l *lab.Lab, name string) string {
 	return strings.Join(found, "\n")
 }
 
-// programs are the TCX programs at an interface.
+// programs are the TCX programs at an interface, a line for each direction that has any.
 func programs(l *lab.Lab, node, name string) []string {
 	GinkgoHelper()
 	var found []string
@@ -72,5 +73,6 @@ func programs(l *lab.Lab, node, name string) []string {
 		}
 		return nil
 	})).To(Succeed())
+	slices.Sort(found)
 	return found
 }
