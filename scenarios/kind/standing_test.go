@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -12,13 +14,6 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/scenarios/kind/lab"
 )
-
-// standing is what a load balancer node has and tells others, less what time and traffic change.
-type standing struct {
-	Services []v1.ServiceStatus
-	BGP      v1.BGPStatus
-	Maps     map[string]map[string]string // rows of maps that Services are in
-}
 
 // ask has weirctl read what weir on a node knows, as JSON; the API server is not needed.
 func ask(ctx context.Context, m lab.Machine, what string, answer any) error {
@@ -32,50 +27,116 @@ func ask(ctx context.Context, m lab.Machine, what string, answer any) error {
 	return nil
 }
 
-// standings is how all is on both masters, and the routes that lead to them.
-func standings(ctx context.Context) (map[string]any, error) {
-	all := map[string]any{"routes": routes(ctx)}
+// standing is what the masters have and tell others, and the routes to them, a line for each thing, less what time and
+// traffic change.
+func standing(ctx context.Context) ([]string, error) {
+	var all []string
+	for on, route := range routes(ctx) {
+		all = append(all, on+" route "+route)
+	}
 	for _, m := range cluster.Masters {
-		s := standing{Maps: map[string]map[string]string{}}
-		if err := ask(ctx, m, "lb", &s.Services); err != nil {
+		note := func(kind string, what any) {
+			line, err := json.Marshal(what)
+			Expect(err).NotTo(HaveOccurred())
+			all = append(all, fmt.Sprintf("%s %s %s", m.Name, kind, line))
+		}
+		var services []v1.ServiceStatus
+		if err := ask(ctx, m, "lb", &services); err != nil {
 			return nil, err
 		}
-		for _, service := range s.Services {
-			for i := range service.BackendStates {
-				b := &service.BackendStates[i]
+		for _, s := range services {
+			for i := range s.BackendStates {
+				b := &s.BackendStates[i]
 				b.Flows, b.Packets, b.Bytes = 0, 0, 0
 				if b.Probe != nil {
 					b.Probe.Latency, b.Probe.Last = 0, time.Time{}
 				}
 			}
+			note("service", s)
 		}
-		if err := ask(ctx, m, "neigh", &s.BGP); err != nil {
+		var bgp v1.BGPStatus
+		if err := ask(ctx, m, "neigh", &bgp); err != nil {
 			return nil, err
 		}
-		for i := range s.BGP.Peers {
-			s.BGP.Peers[i].Uptime = 0
+		for _, p := range bgp.Peers {
+			p.Uptime = 0
+			note("peer", p)
 		}
+		for _, a := range bgp.Advertisements {
+			note("advertisement", a)
+		}
+		note("learned", bgp.Routes)
 		for _, name := range []string{"vips", "services", "backend_addrs"} {
 			rows, err := m.Rows(ctx, name)
 			if err != nil {
 				return nil, err
 			}
-			s.Maps[name] = rows
+			for key, value := range rows {
+				note("row of "+name, key+" "+value)
+			}
 		}
-		all[m.Name] = s
 	}
+	slices.Sort(all)
 	return all, nil
 }
 
+// settled waits until nothing has changed for a while and returns how all is then: what a spec before has changed may
+// still be on its way.
+func settled(ctx context.Context) []string {
+	GinkgoHelper()
+	var last []string
+	var since time.Time
+	soon(ctx, func(ctx context.Context) (time.Duration, error) {
+		now, err := standing(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if !slices.Equal(now, last) {
+			last, since = now, time.Now()
+		}
+		return time.Since(since), nil
+	}).Should(BeNumerically(">=", quiet))
+	return last
+}
+
+// changed are the lines that are there now and were not before, and those that are gone.
+func changed(before []string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) (lines []string, err error) {
+		now, err := standing(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range now {
+			if !slices.Contains(before, line) {
+				lines = append(lines, "now "+line)
+			}
+		}
+		for _, line := range before {
+			if !slices.Contains(now, line) {
+				lines = append(lines, "gone "+line)
+			}
+		}
+		return lines, nil
+	}
+}
+
 // haveServices expects that there is something on both masters that could be lost.
-func haveServices(all map[string]any) {
+func haveServices(all []string) {
 	GinkgoHelper()
 	for _, m := range cluster.Masters {
-		Expect(all[m.Name]).To(And(
-			HaveField("Services", And(HaveLen(4), HaveEach(HaveField("Programmed", true)))),
-			HaveField("BGP.Peers", And(HaveLen(4), HaveEach(HaveField("State", "established")))),
-			HaveField("BGP.Advertisements", Not(BeEmpty())),
-			HaveField("Maps", And(HaveKeyWithValue("services", HaveLen(4)), HaveEach(Not(BeEmpty())))),
-		), m.Name)
+		count := func(kind, what string) (n int) {
+			for _, line := range all {
+				if strings.HasPrefix(line, m.Name+" "+kind+" ") && strings.Contains(line, what) {
+					n++
+				}
+			}
+			return n
+		}
+		Expect(count("service", `"programmed":true`)).To(Equal(4), m.Name)
+		Expect(count("peer", `"state":"established"`)).To(Equal(4), m.Name)
+		Expect(count("advertisement", "")).To(BeNumerically(">", 0), m.Name)
+		Expect(count("row of services", "")).To(Equal(4), m.Name)
+		Expect(count("row of vips", "")).To(BeNumerically(">", 0), m.Name)
+		Expect(count("row of backend_addrs", "")).To(BeNumerically(">", 0), m.Name)
 	}
 }
