@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # images.sh [ARCH...]: makes the images of deploy/images without a daemon, as archives for docker load, ctr images import
 # and kind: build/images/ARCH/{weir,kube-weir,weir-topo}.tar, for amd64, arm64, or this machine. The Dockerfiles make the
-# same images with docker build.
+# same images with docker build, for another architecture than the machine's with BuildKit.
 # images.sh kind: makes those of this machine, and what else the kind suite's cluster has: build/images/ARCH/client.tar, the
 # machine outside, out of this machine's BIRD, and flannel.tar with kube-flannel.yml, the network of its pods.
 # images.sh check: makes those of amd64 and arm64, and holds them to what they have to be: nothing but static programs of
-# their architecture, kube-weir not root's, none bigger than below.
-# images.sh programs ARCH: compiles what goes into them into build/images/ARCH/out; the Dockerfiles call it.
+# their architecture, kube-weir not root's, none bigger than below; and docker build to the same images (dockerfiles.sh).
+# images.sh programs [ARCH]: compiles what goes into them into build/images/ARCH/out; the Dockerfiles call it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 # shellcheck source=ci/lib/say.sh
@@ -111,9 +111,35 @@ flannel() {
 	install -m 644 "$(cd ci/nodeimage/flannel && go list -m -f '{{.Dir}}' github.com/flannel-io/flannel)/Documentation/kube-flannel.yml" "$to/"
 }
 
+# base: the image that the Dockerfiles' builds begin FROM.
+base() { sed -n 's/^FROM .*\(golang:[^ ]*\) AS build$/\1/p' deploy/images/*.Dockerfile | sort -u; }
+
+# golang: stands in for that image. It is Debian with these packages and no more of it than a build of weir's runs, so that
+# a build that comes to need more fails; Go and its caches are given to each container by ci/image/runc.sh.
+golang() {
+	local to package
+	to=build/images/$(go env GOARCH)
+	programs_into "$to/golang" sh bash env apt-get dpkg-query git awk basename comm cut dirname id mkdir mv rm ln sort tail
+	mkdir -p "$to"/golang/{etc,go,root,tmp,usr/local} "$to"/golang/var/lib/dpkg/{info,updates}
+	ln -s ../bin "$to/golang/usr/bin"
+	echo root:x:0:0:root:/root:/bin/bash >"$to/golang/etc/passwd"
+	for package in ca-certificates git make; do
+		dpkg-query --status "$package"
+		echo
+	done >"$to/golang/var/lib/dpkg/status"
+	build/tools/image -f - -context "$to" -t "$(base)" -o "$to/golang.tar" <<-'END'
+		FROM scratch
+		COPY golang /
+		ENV GOPATH=/go GOCACHE=/go/cache GOTOOLCHAIN=local
+		ENV PATH=/go/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+		WORKDIR /go
+	END
+	rm -rf "$to/golang"
+}
+
 ci/setup.sh build
 if [[ ${1:-} == programs ]]; then
-	programs "${2:?name an architecture}"
+	programs "${2:-$(go env GOARCH)}"
 	exit
 fi
 mkdir -p build/tools
@@ -129,7 +155,8 @@ if [[ ${1:-} == check ]]; then
 		archives "$arch"
 		check "$arch"
 	done
-	exit
+	golang
+	exec ci/dockerfiles.sh
 fi
 [[ $# -gt 0 ]] || set -- "$(go env GOARCH)"
 for arch in "$@"; do

@@ -4,6 +4,8 @@ import (
 	"compress/gzip"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -76,6 +78,21 @@ func configured(image v1.Image, c v1.Config, arch string) (v1.Image, error) {
 	file = file.DeepCopy()
 	file.Architecture, file.OS = arch, "linux"
 	file.Config = c
-	file.Config.Env = append([]string{path}, c.Env...)
+	file.Config.Env = environment(c.Env)
 	return mutate.ConfigFile(image, file)
+}
+
+// environment is what ENV says, and path where it says none: as in Docker, what comes later takes the place of what has
+// its name.
+func environment(said []string) []string {
+	all := []string{path}
+	for _, entry := range said {
+		name, _, _ := strings.Cut(entry, "=")
+		if i := slices.IndexFunc(all, func(e string) bool { return strings.HasPrefix(e, name+"=") }); i >= 0 {
+			all[i] = entry
+		} else {
+			all = append(all, entry)
+		}
+	}
+	return all
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -73,7 +74,7 @@ func (r *recipe) add(word, rest string) error {
 	case "COPY", "ADD":
 		return r.addStep(word, rest)
 	case "ENV":
-		r.config.Env = append(r.config.Env, strings.Fields(rest)...)
+		return r.addEnv(rest)
 	case "USER":
 		r.config.User = rest
 	case "WORKDIR":
@@ -113,15 +114,26 @@ func (r *recipe) addStep(word, rest string) error {
 	return nil
 }
 
+func (r *recipe) addEnv(rest string) error {
+	for _, entry := range strings.Fields(rest) {
+		if !strings.Contains(entry, "=") || strings.ContainsAny(entry, `"'\$`) {
+			return fmt.Errorf("want NAME=VALUE, without quotes, blanks or other variables")
+		}
+		r.config.Env = append(r.config.Env, entry)
+	}
+	return nil
+}
+
 func (r *recipe) addLabel(rest string) error {
-	key, value, ok := strings.Cut(rest, "=")
-	if !ok {
-		return fmt.Errorf("want KEY=VALUE")
+	key, quoted, _ := strings.Cut(rest, "=")
+	value, err := strconv.Unquote(quoted)
+	if err != nil {
+		return fmt.Errorf(`want one KEY="VALUE"`)
 	}
 	if r.config.Labels == nil {
 		r.config.Labels = map[string]string{}
 	}
-	r.config.Labels[key] = strings.Trim(value, `"`)
+	r.config.Labels[key] = value
 	return nil
 }
 

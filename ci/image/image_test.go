@@ -90,6 +90,18 @@ func TestImage(t *testing.T) {
 	}
 }
 
+func TestEnvironment(t *testing.T) {
+	for _, row := range []struct{ said, want []string }{
+		{nil, []string{path}},
+		{[]string{"A=b", "AB=c"}, []string{path, "A=b", "AB=c"}},
+		{[]string{"A=b", "PATH=/bin", "A=c"}, []string{"PATH=/bin", "A=c"}},
+	} {
+		if got := environment(row.said); !slices.Equal(got, row.want) {
+			t.Errorf("%q: %q, want %q", row.said, got, row.want)
+		}
+	}
+}
+
 func names(t *testing.T, r io.ReadCloser) []string {
 	t.Helper()
 	defer r.Close()
@@ -139,6 +151,10 @@ func TestRefused(t *testing.T) {
 		"a missing file": {"FROM scratch\nCOPY none /\n", "build it first"},
 		"another stage":  {"FROM scratch\nCOPY --from=other a /\n", "say -from other=FOLDER"},
 		"ownership":      {"FROM scratch\nCOPY --chown=1 etc /\n", "only COPY --from"},
+		"two labels":     {"FROM scratch\nLABEL a=\"b\" c=\"d\"\n", `one KEY="VALUE"`},
+		"a plain label":  {"FROM scratch\nLABEL a=b\n", `one KEY="VALUE"`},
+		"a quoted entry": {"FROM scratch\nENV A=\"b c\"\n", "want NAME=VALUE"},
+		"a blank entry":  {"FROM scratch\nENV A b\n", "want NAME=VALUE"},
 		"two to a name":  {"FROM scratch\nCOPY --from=build bin/a bin/link /usr\n", "end it in a slash"},
 	} {
 		t.Run(name, func(t *testing.T) {

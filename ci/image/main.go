@@ -7,6 +7,8 @@
 //	image -digest node.tar                                               the image's id, as Docker and containerd say it
 //	image -check weir.tar -arch arm64 -user 65532:65532 -most 60000000   an error unless it is of nothing but static
 //	                                                                     programs, and the rest is so
+//	image -compare weir.tar -with other.tar                              an error that says in what a container of the one
+//	                                                                     would differ from one of the other
 package main
 
 import (
@@ -40,6 +42,8 @@ func run(args []string) error {
 	held := flags.String("check", "", "hold the image in this archive to -arch, -user and -most, and to static programs, and do nothing else")
 	user := flags.String("user", "", "with -check: whom it runs as, empty for root")
 	most := flags.Int64("most", 0, "with -check: how many bytes the archive may have")
+	compared := flags.String("compare", "", "hold the image in this archive to be what the one of -with is, and do nothing else")
+	with := flags.String("with", "", "with -compare: the other archive")
 	where := folders{"": "."}
 	flags.Func("context", "folder that COPY and ADD read (default the current one)", func(v string) error {
 		where[""] = v
@@ -55,6 +59,12 @@ func run(args []string) error {
 	if *held != "" {
 		if err := check(*held, promise{*arch, *user, *most}); err != nil {
 			return fmt.Errorf("%s: %w", *held, err)
+		}
+		return nil
+	}
+	if *compared != "" {
+		if err := compare(*compared, *with); err != nil {
+			return fmt.Errorf("%s: %w", *compared, err)
 		}
 		return nil
 	}

@@ -1,9 +1,9 @@
 # The controller. It needs no rights on the machine.
-FROM golang:1.26 AS build
+FROM --platform=${BUILDPLATFORM:-linux} golang:1.26 AS build
 ARG TARGETARCH
 WORKDIR /src
 COPY . .
-RUN ci/images.sh programs "$TARGETARCH" && mv "build/images/$TARGETARCH/out" /out
+RUN ci/images.sh programs "$TARGETARCH" && mv build/images/*/out /out
 
 FROM scratch
 COPY --from=build /out/kube-weir /out/weirctl /usr/local/bin/

@@ -1,9 +1,9 @@
 # Servers and clients to try a cluster with: every answer says who gave it, and whom it saw.
-FROM golang:1.26 AS build
+FROM --platform=${BUILDPLATFORM:-linux} golang:1.26 AS build
 ARG TARGETARCH
 WORKDIR /src
 COPY . .
-RUN ci/images.sh programs "$TARGETARCH" && mv "build/images/$TARGETARCH/out" /out
+RUN ci/images.sh programs "$TARGETARCH" && mv build/images/*/out /out
 
 FROM scratch
 COPY --from=build /out/weir-topo /usr/local/bin/

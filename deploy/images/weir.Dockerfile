@@ -1,9 +1,9 @@
 # What runs on every node: weir, and the commands to look at it with.
-FROM golang:1.26 AS build
+FROM --platform=${BUILDPLATFORM:-linux} golang:1.26 AS build
 ARG TARGETARCH
 WORKDIR /src
 COPY . .
-RUN ci/images.sh programs "$TARGETARCH" && mv "build/images/$TARGETARCH/out" /out
+RUN ci/images.sh programs "$TARGETARCH" && mv build/images/*/out /out
 
 FROM scratch
 COPY --from=build /out/weir /out/weirctl /out/gobgp /usr/local/bin/
