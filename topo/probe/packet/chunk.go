@@ -146,6 +146,17 @@ func DataTSNs(sctp []byte) []uint32 {
 	return all
 }
 
+// AskForSACK sets the I bit of the DATA and I-DATA chunks that end a message in an SCTP packet, whose checksum is wrong then:
+// the peer is not to hold its acknowledgement back (RFC 9260, section 3.3.1).
+func AskForSACK(sctp []byte) {
+	const ends, immediately = 0x01, 0x08
+	for c := range chunks(sctp[min(len(sctp), 12):]) {
+		if t := ChunkType(c[0]); (t == ChunkData || t == ChunkIData) && c[1]&ends != 0 {
+			c[1] |= immediately
+		}
+	}
+}
+
 // Duplicates counts the transmission sequence numbers that an SCTP packet's SACK chunks report as received again (RFC 9260,
 // section 3.3.4).
 func Duplicates(sctp []byte) int {

@@ -208,6 +208,11 @@ func TestCraftedChunksAreReadByGopacket(t *testing.T) {
 	if got := Duplicates(sack[14+20:]) + Duplicates(several[14+20:]); got != 2 {
 		t.Errorf("%d duplicates", got)
 	}
+	asked := bytes.Clone(several)
+	asked[14+20+12+4+1] = 0x0b // of DATA, which is a whole message
+	if AskForSACK(several[14+20:]); !bytes.Equal(several, asked) {
+		t.Errorf("asked for a SACK by % x, want % x", several, asked)
+	}
 	data := gopacket.NewPacket(several, layers.LayerTypeEthernet, gopacket.Default).Layer(layers.LayerTypeSCTPData)
 	if d, ok := data.(*layers.SCTPData); !ok || d.TSN != 1 || d.StreamId != 2 || d.StreamSequence != 3 {
 		t.Errorf("%+v", data)

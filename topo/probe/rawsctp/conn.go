@@ -115,6 +115,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	c.sent.note(packet.DataTSNs(b))
 	out := append([]byte(nil), b...)
+	packet.AskForSACK(out) // else pion's peer says nothing for 200 ms, and a close waits for it
 	setPorts(out, c.key.local.Port(), c.key.remote.Port())
 	if err := c.stack.socket.send(c.key.local.Addr(), c.key.remote.Addr(), out); err != nil {
 		c.stack.sendFailed.Add(1)

@@ -206,6 +206,24 @@ func TestWhatWasLostIsCountedAsSentAgain(t *testing.T) {
 	}
 }
 
+// A peer holds the SACK of one packet back for 200 ms (RFC 9260, section 6.2), and what is not acknowledged cannot be shut down.
+func TestACloseWaitsForNoDelayedSACK(t *testing.T) {
+	l := lab.New(t, 1500)
+	echo(t, open(t, rawsctp.Config{Enter: l.Server.Do}))
+	client := open(t, rawsctp.Config{Enter: l.Client.Do})
+	const n, delay = 20, 200 * time.Millisecond
+	ctx := within(t, n*delay/2)
+	for range n {
+		a, err := client.Dial(ctx, netip.AddrPort{}, netip.AddrPortFrom(lab.Server, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(exchange(ctx, a, 10), a.Shutdown(ctx)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestSourcePortIsTheClients(t *testing.T) {
 	l := lab.New(t, 1500)
 	echo(t, open(t, rawsctp.Config{Enter: l.Server.Do}))
