@@ -3,6 +3,8 @@ package interop
 import (
 	"context"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -19,6 +21,9 @@ type client struct {
 	files     map[string]string
 	processes []spec.Process
 	paths     func(context.Context, *lab.Lab) ([]lab.Path, error)
+	// sign has the speaker use a password for its sessions, or none where it is
+	// empty.
+	sign func(ctx context.Context, l *lab.Lab, password string) error
 	// route brings the speaker's best path into the kernel; nil where a daemon
 	// of its own does.
 	route func(context.Context, *lab.Lab) error
@@ -30,12 +35,14 @@ var clients = []client{
 		files:     map[string]string{"zebra.conf": config("zebra.conf"), "bgpd.conf": config("frr-client.conf")},
 		processes: []spec.Process{zebra(), bgpd()},
 		paths:     frrPaths,
+		sign:      frrSign,
 	},
 	{
 		name:      "Debian's gobgpd",
 		files:     map[string]string{"gobgpd.toml": config("gobgpd-client.toml")},
 		processes: []spec.Process{gobgpd()},
 		paths:     gobgpdPaths,
+		sign:      gobgpdSign,
 		route:     routeByRIB,
 	},
 }
@@ -69,10 +76,20 @@ var _ = Describe("The article's client", func() {
 			BeforeAll(func(ctx SpecContext) {
 				l = lab.UpPage(ctx, "article", harness.Options{Change: func(p *spec.Page) {
 					p.Nodes["client"].Files, p.Nodes["client"].Processes = c.files, c.processes
+					p.Vars["password"] = wrong
+					withPasswordFile(p)
 				}})
 				for _, m := range lab.Masters {
 					l.ExpectServing(ctx, m, lab.Services...)
 				}
+			})
+			It("has no session while its password is another, and has both with the masters' (RFC 2385)", func(ctx SpecContext) {
+				for _, m := range lab.Masters {
+					expectMismatch(ctx, l, m)
+				}
+				paths(ctx).Should(BeEmpty())
+				Expect(c.sign(ctx, l, password)).To(Succeed())
+				paths(ctx).Should(Equal([]lab.Path{activePath, standbyPath}))
 				expectRoutes(ctx, lab.Master1)
 			})
 			It("prefers the active master and knows the standby", func(ctx SpecContext) {
@@ -88,6 +105,14 @@ var _ = Describe("The article's client", func() {
 				expectRoutes(ctx, lab.Master2)
 				l.ExpectAnswers(ctx, lab.Services...)
 				l.Mend("master1")
+				paths(ctx).Should(Equal([]lab.Path{activePath, standbyPath}))
+				expectRoutes(ctx, lab.Master1)
+				l.ExpectAnswers(ctx, lab.Services...)
+			})
+			It("goes on unsigned once both ends have given the password up", func(ctx SpecContext) {
+				Expect(os.WriteFile(filepath.Join(l.Node("worker2").Dir(), "passwords"), nil, 0o600)).To(Succeed())
+				paths(ctx).Should(BeEmpty(), "control: the masters refuse what is signed still")
+				Expect(c.sign(ctx, l, "")).To(Succeed())
 				paths(ctx).Should(Equal([]lab.Path{activePath, standbyPath}))
 				expectRoutes(ctx, lab.Master1)
 				l.ExpectAnswers(ctx, lab.Services...)

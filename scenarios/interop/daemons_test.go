@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 
 	"github.com/weir-lb/weir/scenarios/article/lab"
@@ -64,6 +67,18 @@ func vtysh(ctx context.Context, l *lab.Lab, node, command string) (string, error
 	return n.Run(ctx, "vtysh", "--vty_socket", n.Dir(), "-c", command)
 }
 
+// frrSign gives the sessions of the client's FRR a password.
+func frrSign(ctx context.Context, l *lab.Lab, password string) error {
+	command := "neighbor %s password " + password
+	if password == "" {
+		command = "no neighbor %s password"
+	}
+	n := l.Node("client")
+	_, err := n.Run(ctx, "vtysh", "--vty_socket", n.Dir(), "-c", "configure terminal", "-c", "router bgp 65101",
+		"-c", fmt.Sprintf(command, lab.Master1), "-c", fmt.Sprintf(command, lab.Master2))
+	return err
+}
+
 // frrPaths are the ways to the VIP that FRR knows on the client.
 func frrPaths(ctx context.Context, l *lab.Lab) ([]lab.Path, error) {
 	out, err := vtysh(ctx, l, "client", "show bgp ipv4 unicast "+lab.VIP.String()+"/32 json")
@@ -96,6 +111,27 @@ func frrPaths(ctx context.Context, l *lab.Lab) ([]lab.Path, error) {
 	}
 	return bestFirst(paths), nil
 }
+
+// gobgpdSign gives the sessions of the client's gobgpd a password: it takes a new
+// one at its start only.
+func gobgpdSign(ctx context.Context, l *lab.Lab, password string) error {
+	n := l.Node("client")
+	file := filepath.Join(n.Dir(), "gobgpd.toml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	text = authPassword.ReplaceAll(text, []byte(`auth-password = "`+password+`"`))
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return err
+	}
+	if err := n.Process("gobgpd").Stop(ctx); err != nil {
+		return err
+	}
+	return n.Process("gobgpd").Start(ctx)
+}
+
+var authPassword = regexp.MustCompile(`auth-password = ".*"`)
 
 // gobgpdPaths are the ways to the VIP that Debian's gobgpd knows on the client.
 // weir's own gobgp, which comes first in a node's PATH, speaks another API.

@@ -36,6 +36,11 @@ const (
 func withPassword(p *spec.Page) {
 	bird := p.Nodes["client"].Files
 	bird["bird.conf"] = strings.Replace(bird["bird.conf"], "  connect retry time 1;", "  password \""+password+"\";\n  connect retry time 1;", 1)
+	withPasswordFile(p)
+}
+
+// withPasswordFile has the masters sign their segments to the client.
+func withPasswordFile(p *spec.Page) {
 	worker := p.Nodes["worker2"]
 	worker.Files = map[string]string{"passwords": "# the client\n" + lab.Client.String() + " " + password + "\n"}
 	worker.Processes[1].Command += " --bgpPasswordFile={{.State}}/passwords"
@@ -78,10 +83,7 @@ var _ = Describe("Sessions", Ordered, ContinueOnFailure, func() {
 			before, err := sessions(ctx, l, "master1")
 			Expect(err).NotTo(HaveOccurred())
 			reconfigure(ctx, l, password, wrong)
-			harness.Soon(ctx, func(ctx context.Context) ([]v1.Condition, error) { return conditions(ctx, l, "master1") }).Should(ContainElement(And(
-				HaveField("Type", v1.ConditionEstablished), HaveField("Status", false), HaveField("Reason", "PasswordMismatch"),
-				HaveField("Message", And(ContainSubstring("192.168.80.1"), ContainSubstring("wrong MD5 signature"), Not(ContainSubstring(password)))),
-			)))
+			expectMismatch(ctx, l, "master1")
 			expectUndisturbed(ctx, l, "master1", before, lab.Client)
 			Expect(l.Paths(ctx)).To(BeEmpty(), "control: nothing comes over a session with the wrong password")
 			reconfigure(ctx, l, wrong, password)
@@ -234,6 +236,15 @@ func birdc(ctx context.Context, l *lab.Lab, command ...string) {
 // up are the sessions of master2.
 func up(ctx context.Context, l *lab.Lab) AsyncAssertion {
 	return harness.Soon(ctx, func(ctx context.Context) (any, error) { return sessions(ctx, l, "master2") })
+}
+
+// expectMismatch expects the node to say that the client has another password.
+func expectMismatch(ctx context.Context, l *lab.Lab, node string) {
+	GinkgoHelper()
+	harness.Soon(ctx, func(ctx context.Context) ([]v1.Condition, error) { return conditions(ctx, l, node) }).Should(ContainElement(And(
+		HaveField("Type", v1.ConditionEstablished), HaveField("Status", false), HaveField("Reason", "PasswordMismatch"),
+		HaveField("Message", And(ContainSubstring("192.168.80.1:"), ContainSubstring("wrong MD5 signature"), Not(ContainSubstring(password)))),
+	)))
 }
 
 func conditions(ctx context.Context, l *lab.Lab, node string) ([]v1.Condition, error) {
