@@ -25,11 +25,11 @@ meta() {
 	esac
 }
 
-readonly modules=(veth vxlan bridge sch_ingress cls_bpf sctp)
+readonly modules=(veth vxlan bridge bonding sch_ingress cls_bpf sctp)
 
-# What is run: packages whose tests are about the kernel, not about our own Go. Of some, after a colon, one test alone.
+# What is run: packages whose tests are about the kernel, not about our own Go. Of some, after a colon, a few tests alone.
 readonly tests=(bpf bpf/packettest dataplane dataplane/hook dataplane/loader dataplane/pin dataplane/maps dataplane/nexthop
-	dataplane/health:TestKernelSCTP)
+	dataplane/health:TestKernelSCTP 'doctor/collect:Test(Kernel|Offloads)')
 
 readonly store=build/kernels
 

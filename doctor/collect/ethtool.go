@@ -17,23 +17,24 @@ const (
 // tell is left out.
 func merges(name string) map[string]bool {
 	out := map[string]bool{}
-	if on, ok := ethtool(name, getGRO); ok {
+	if on, ok := ethtool(name, getGRO, 0); ok {
 		out["gro"] = on != 0
 	}
-	if flags, ok := ethtool(name, getFlags); ok {
+	if flags, ok := ethtool(name, getFlags, 0); ok {
 		out["lro"] = flags&flagLRO != 0
 	}
 	return out
 }
 
-// ethtool gets one value of an interface (struct ethtool_value).
-func ethtool(name string, command uint32) (uint32, bool) {
+// ethtool gives a command about an interface one value, and returns the one that
+// is there then (struct ethtool_value).
+func ethtool(name string, command, data uint32) (uint32, bool) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, false
 	}
 	defer unix.Close(fd)
-	value := struct{ command, data uint32 }{command: command}
+	value := struct{ command, data uint32 }{command, data}
 	request := struct {
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer

@@ -39,8 +39,13 @@ func programs(l netlink.Link) ([]doctor.Program, error) {
 	}
 	for _, at := range places {
 		result, err := link.QueryPrograms(link.QueryOptions{Target: attrs.Index, Attach: at.tcx})
-		if errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENODEV) {
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENODEV) {
 			continue // no TCX in this kernel, or the interface went
+		}
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			// So says the library, too, to those who may not ask, which needs
+			// CAP_NET_ADMIN. Kernels have been able to answer since Linux 4.15.
+			err = unix.EPERM
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("list programs of interfaces: %w", err))

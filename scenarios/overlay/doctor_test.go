@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -17,11 +18,12 @@ import (
 // finding is one of weirctl doctor -o json.
 type finding struct{ Check, Level, Seen, Do string }
 
-// examine runs weirctl doctor on a node and returns its findings and how it
-// ended.
-func (l *lab) examine(ctx context.Context, node string) (map[string][]finding, int) {
+// examine runs weirctl doctor on a node, by another command where one is given,
+// and returns its findings and how it ended.
+func (l *lab) examine(ctx context.Context, node string, by ...string) (map[string][]finding, int) {
 	GinkgoHelper()
-	out, err := l.Node(node).Run(ctx, "weirctl", "doctor", "-o", "json")
+	words := append(slices.Clone(by), "weirctl", "doctor", "-o", "json")
+	out, err := l.Node(node).Run(ctx, words[0], words[1:]...)
 	code := 0
 	if err != nil {
 		Expect(err).To(MatchError(ContainSubstring("exit status")))
@@ -37,6 +39,12 @@ func (l *lab) examine(ctx context.Context, node string) (map[string][]finding, i
 		byCheck[f.Check] = append(byCheck[f.Check], f)
 	}
 	return byCheck, code
+}
+
+// but has root run a command without one capability, and without the one that
+// stands for half of all others.
+func but(capability string) []string {
+	return []string{"setpriv", "--bounding-set=-" + capability + ",-sys_admin", "--inh-caps=-all"}
 }
 
 // failing are the checks that fail.
@@ -102,6 +110,37 @@ var _ = Describe("On a worker", Ordered, ContinueOnFailure, func() {
 		Expect(failing(found)).To(ConsistOf("mtu"))
 	})
 
+	It("weirctl doctor names a kernel that lacks something, where that matters", func(ctx SpecContext) {
+		for _, lacks := range []struct {
+			by   []string
+			seen string
+		}{
+			// A name of Linux 2.6 for programs that understand no other.
+			{[]string{"setarch", "--uname-2.6"}, "is too old"},
+			{[]string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys/kernel/btf && exec "$0" "$@"`}, "has no BTF"},
+		} {
+			found, code := l.examine(ctx, "master1", lacks.by...)
+			Expect(code).To(Equal(1))
+			Expect(failing(found)).To(ConsistOf("kernel"))
+			Expect(found["kernel"]).To(ConsistOf(And(HaveField("Seen", ContainSubstring(lacks.seen)), HaveField("Do", Not(BeEmpty())))))
+			found, code = l.examine(ctx, "worker1", lacks.by...)
+			Expect(code).To(BeZero())
+			Expect(found["kernel"]).To(ConsistOf(And(HaveField("Level", "ok"), HaveField("Seen", ContainSubstring("a peer needs nothing special")))))
+		}
+	})
+
+	It("weirctl doctor says what it may not look at while weir runs", func(ctx SpecContext) {
+		for lacking, unseen := range map[string]string{
+			"bpf":       "name programs of interfaces",
+			"net_admin": "list programs of interfaces",
+		} {
+			found, code := l.examine(ctx, "master1", but(lacking)...)
+			Expect(code).To(BeZero(), "%v", found)
+			Expect(found["rights"]).To(ConsistOf(And(HaveField("Level", "warn"),
+				HaveField("Seen", And(ContainSubstring(unseen), ContainSubstring("not permitted"))), HaveField("Do", ContainSubstring("as root")))))
+		}
+	})
+
 	It("weirctl doctor says so while weir is down, and looks at the machine all the same", func(ctx SpecContext) {
 		weir := l.Node("worker1").Process("weir")
 		Expect(weir.Kill(ctx)).To(Succeed())
@@ -114,6 +153,12 @@ var _ = Describe("On a worker", Ordered, ContinueOnFailure, func() {
 		found, code := l.examine(ctx, "worker1")
 		Expect(code).To(Equal(1))
 		Expect(failing(found)).To(ConsistOf("weir", "vips"), "the kernel's routes of BGP tell which addresses are VIPs")
+		Expect(found["rights"]).To(ConsistOf(HaveField("Level", "ok")), "control: root has all rights")
+		for _, c := range []string{"bpf", "net_admin", "net_raw", "perfmon"} {
+			found, _ := l.examine(ctx, "worker1", but(c)...)
+			Expect(found["rights"]).To(ContainElement(And(HaveField("Level", "warn"),
+				HaveField("Seen", HavePrefix("CAP_"+strings.ToUpper(c)+" is missing")), HaveField("Do", ContainSubstring("add it")))))
+		}
 	})
 
 	describeFilter(func() *lab { return l })

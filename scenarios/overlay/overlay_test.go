@@ -28,6 +28,19 @@ var _ = Describe("Pods behind a VXLAN", func() {
 
 			describeBytes(func() *lab { return l }, hook)
 
+			It("are where weirctl doctor says what native XDP on veth loses", func(ctx SpecContext) {
+				found, code := l.examine(ctx, "master1")
+				Expect(code).To(BeZero())
+				if hook == "tc" {
+					Expect(found["offloads"]).To(ConsistOf(HaveField("Level", "ok")))
+					return
+				}
+				Expect(found["offloads"]).To(ConsistOf(
+					And(HaveField("Level", "warn"), HaveField("Seen", HavePrefix("eth1 is a veth with native XDP"))),
+					And(HaveField("Level", "warn"), HaveField("Seen", HavePrefix("eth2 is a veth with native XDP"))),
+				))
+			})
+
 			It("carry bulk TCP", func(ctx SpecContext) {
 				expectBulk(ctx, l, "up", (*probe.Client).Upload)
 				expectBulk(ctx, l, "down", (*probe.Client).Download)
