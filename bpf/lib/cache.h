@@ -123,6 +123,23 @@ static __always_inline struct cached *cache_victim(__u32 hash, const struct flow
 	return flow->packets & 15 ? NULL : oldest;
 }
 
+/* Where the line of a key that is filled anew goes: to the way that is looked at first, if
+ * it counted more than twice what the line there did, which takes its place. A packet waits
+ * for each line that is looked at before its own.
+ */
+static __always_inline struct cached *cache_advance(__u32 hash, struct cached *line)
+{
+	struct cached *first = cache_line(hash, 0);
+	struct cached other;
+
+	if (!first || line->packets / 2 <= first->packets)
+		return line;
+	other = *first;
+	*first = *line;
+	*line = other;
+	return first;
+}
+
 /* Copies an entry of flows that a packet was just sent by; before is when the one before
  * it was seen. A connection that is over has no line any more.
  */
@@ -138,6 +155,7 @@ static __noinline int cache_fill(const struct flow_key *key, struct flow *flow, 
 		return cache_drop(key, flow);
 	line = cache_at(key, hash);
 	if (line) {
+		line = cache_advance(hash, line);
 		cache_settle(line, flow);
 	} else {
 		line = cache_victim(hash, flow, before);

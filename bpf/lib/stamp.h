@@ -10,8 +10,6 @@
 /* Lines of one CPU less one, all ones. 0: there is no cache. Set by the loader. */
 volatile const __u32 cache_mask;
 
-typedef __u64 __attribute__((may_alias)) dword_t;
-
 static __always_inline __u32 cache_hash(const struct flow_key *key)
 {
 	const dword_t *words = (const dword_t *)key;

@@ -10,6 +10,10 @@
 
 #define NSEC_PER_SEC 1000000000ull
 
+/* Loads and stores of several fields at once. */
+typedef __u32 __attribute__((may_alias)) word_t;
+typedef __u64 __attribute__((may_alias)) dword_t;
+
 /* A packet as it comes in. One for each direction of a connection. */
 struct flow_key {
 	__be32 saddr;

@@ -332,6 +332,72 @@ func TestEveryWayIsFound(t *testing.T) {
 	})
 }
 
+// A line that is made anew comes to where it is looked for first, if it was used more than
+// twice as much as the one there. Both keep what they have.
+func TestABusyLineComesFirst(t *testing.T) {
+	for name, c := range map[string]struct {
+		used, other uint32 // packets that the flow's line counted, and the one in the first way
+		free        bool   // no flow has the first way
+		first       bool
+	}{
+		"before one that is used less":      {used: 8, other: 3, first: true},
+		"not before one used half as much":  {used: 7, other: 3},
+		"not before one that is used more":  {used: 7, other: 9},
+		"before none":                       {used: 2, free: true, first: true},
+		"not before none, after one packet": {used: 1, free: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
+				w.connect(t, hook, 40000)
+				data := tcpPacket("client:40000", "vip:80", ack|psh)
+				w.send(t, hook, "", data)
+				key, _ := w.flowOf(t, "client:40000")
+				made, err := w.allCopies()
+				if err != nil {
+					t.Fatal(err)
+				}
+				first := slices.IndexFunc(made, func(c bpf.Cached) bool { return c.Key == key })
+				if first < 0 {
+					t.Fatal("no line was made")
+				}
+				for way := 1; way < 4; way++ {
+					_, flow := w.flowOf(t, "client:40000")
+					other := bpf.Cached{
+						Key: bpf.FlowKey{Saddr: 1, Proto: tcp}, Version: 1, Filled: 2, LastSeen: 3, Bytes: 4, Packets: c.other, Nexthop: 5,
+					}
+					other.Rewrite.Saddr, other.Rewrite.CsumPort = 6, 7
+					if c.free {
+						other = bpf.Cached{}
+					}
+					lines := make([]bpf.Cached, len(made))
+					lines[first], lines[first^way] = other, made[first]
+					lines[first^way].Filled -= 251
+					lines[first^way].Packets = c.used
+					if err := w.putCache(lines); err != nil {
+						t.Fatal(err)
+					}
+					if w.send(t, hook, "", data) == nil {
+						t.Fatal("data were not sent")
+					}
+					if lines, err = w.allCopies(); err != nil {
+						t.Fatal(err)
+					}
+					mine, its := first^way, first
+					if c.first {
+						mine, its = its, mine
+					}
+					if lines[mine].Key != key || lines[its] != other {
+						t.Errorf("from way %d: the first has %+v, that one %+v", way, lines[first], lines[first^way])
+					}
+					if _, after := w.flowOf(t, "client:40000"); after.Packets != flow.Packets+uint64(c.used)+1 {
+						t.Errorf("from way %d: the flow counted %d packets, want %d more than %d", way, after.Packets, c.used+1, flow.Packets)
+					}
+				}
+			})
+		})
+	}
+}
+
 // copiesOf returns n copies of a flow whose time is over, each with 7 packets that it does
 // not know of.
 func copiesOf(key bpf.FlowKey, flow bpf.Flow, n uint32) []bpf.Cached {
