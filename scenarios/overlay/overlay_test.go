@@ -48,6 +48,8 @@ var _ = Describe("Pods behind a VXLAN", func() {
 
 			It("never get a packet longer than the overlay takes", func(ctx SpecContext) { expectMTU(ctx, l) })
 
+			describeOffloads(func() *lab { return l }, hook)
+
 			It("control: on a worker whose filter stays strict their answers are lost", func(ctx SpecContext) {
 				for _, p := range []v1.Protocol{v1.TCP, v1.UDP} {
 					Expect(l.askWithin(ctx, silence, filtered, p)).NotTo(BeEmpty())
