@@ -17,29 +17,11 @@ source ci/lib/say.sh
 source ci/lib/wait.sh
 # shellcheck source=ci/lib/docker.sh
 source ci/lib/docker.sh
+# shellcheck source=ci/lib/kindnode.sh
+source ci/lib/kindnode.sh
 
 # The cluster that up leaves standing; it is one a clone.
 readonly standing=build/kind/standing
-
-# stock_image names the node image that this version of kind was made for.
-stock_image() {
-	sed -n 's/^const Image = "\(.*\)"$/\1/p' "$(go list -m -f '{{.Dir}}' sigs.k8s.io/kind)/pkg/apis/config/defaults/image.go"
-}
-
-# has_stock_image: whether the daemon has kind's own node image, or can get it.
-has_stock_image() {
-	local stock
-	stock=$(stock_image)
-	docker image inspect "$stock" >/dev/null 2>&1 || timeout 300 docker pull --quiet "$stock" >/dev/null 2>&1
-}
-
-# load_own_image gives the daemon the node image that is made here, and says so to the suite.
-load_own_image() {
-	ci/nodeimage.sh
-	# Before, docker may say what image it takes the tag from.
-	E2E_NODE_IMAGE=$(docker load --quiet --input build/nodeimage/node.tar | sed -n 's/^Loaded image: //p')
-	export E2E_NODE_IMAGE
-}
 
 # prepare: builds what a cluster is made of and has a daemon with it. Where none runs, the private daemon $id is started.
 prepare() {
@@ -49,7 +31,7 @@ prepare() {
 	ci/images.sh kind
 	if docker_answers; then
 		private=no
-		[[ -n ${E2E_NODE_IMAGE:-} ]] || has_stock_image || load_own_image
+		provide_node_image
 		return
 	fi
 	private=yes

@@ -11,6 +11,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source ci/lib/say.sh
 # shellcheck source=ci/lib/wait.sh
 source ci/lib/wait.sh
+# shellcheck source=ci/lib/kindnode.sh
+source ci/lib/kindnode.sh
 
 readonly store=$PWD/build/nodeimage
 readonly programs=build/kube
@@ -27,8 +29,6 @@ files_in() { find "$@" -type f -print0 | sort -z | xargs -0 sha256sum; }
 # fresh NAME HASH: whether NAME was made of what HASH is of.
 fresh() { [[ $(cat "$store/.$1" 2>/dev/null) == "$2" ]]; }
 mark() { echo "$2" >"$store/.$1"; }
-
-kind_folder() { go list -m -f '{{.Dir}}' sigs.k8s.io/kind; }
 
 # make_root: Debian with systemd, arranged as kind's base image is, as the folder root.
 make_root() {

@@ -9,17 +9,22 @@
 //	                                                                     programs, and the rest is so
 //	image -compare weir.tar -with other.tar                              an error that says in what a container of the one
 //	                                                                     would differ from one of the other
+//	image -serve node.tar -t kindest/node:v1 -listen 127.0.0.1:5000      a registry with this image, until it is
+//	                                                                     interrupted; prints its digest and address
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -33,52 +38,72 @@ func main() {
 }
 
 func run(args []string) error {
-	flags := flag.NewFlagSet("image", flag.ContinueOnError)
-	file := flags.String("f", "Dockerfile", "the Dockerfile, - for what is piped in")
-	tag := flags.String("t", "", "NAME:TAG of the image")
-	out := flags.String("o", "", "archive to write")
-	arch := flags.String("arch", runtime.GOARCH, "architecture of the programs: amd64 or arm64")
-	digest := flags.String("digest", "", "print the id of the image in this archive, and do nothing else")
-	held := flags.String("check", "", "hold the image in this archive to -arch, -user and -most, and to static programs, and do nothing else")
-	user := flags.String("user", "", "with -check: whom it runs as, empty for root")
-	most := flags.Int64("most", 0, "with -check: how many bytes the archive may have")
-	compared := flags.String("compare", "", "hold the image in this archive to be what the one of -with is, and do nothing else")
-	with := flags.String("with", "", "with -compare: the other archive")
-	where := folders{"": "."}
-	flags.Func("context", "folder that COPY and ADD read (default the current one)", func(v string) error {
-		where[""] = v
-		return nil
-	})
-	flags.Func("from", "STAGE=FOLDER: what COPY --from=STAGE reads; can be repeated", where.add)
-	if err := flags.Parse(args); err != nil {
+	o, err := parseOptions(args)
+	if err != nil {
 		return err
 	}
-	if *digest != "" {
-		return printID(*digest)
+	switch {
+	case o.digest != "":
+		return printID(o.digest)
+	case o.check != "":
+		return about(o.check, check(o.check, promise{o.arch, o.user, o.most}))
+	case o.compare != "":
+		return about(o.compare, compare(o.compare, o.with))
 	}
-	if *held != "" {
-		if err := check(*held, promise{*arch, *user, *most}); err != nil {
-			return fmt.Errorf("%s: %w", *held, err)
-		}
-		return nil
-	}
-	if *compared != "" {
-		if err := compare(*compared, *with); err != nil {
-			return fmt.Errorf("%s: %w", *compared, err)
-		}
-		return nil
-	}
-	ref, err := name.NewTag(*tag)
+	ref, err := name.NewTag(o.tag)
 	if err != nil {
 		return fmt.Errorf("read -t: %w", err)
 	}
-	if *out == "" {
+	switch {
+	case o.serve != "":
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return about(o.serve, serve(ctx, stand{o.serve, ref, o.under}, o.listen, os.Stdout))
+	case o.out == "":
 		return errors.New("-o names no archive")
 	}
-	if err := build(*file, where, *arch, ref, *out); err != nil {
-		return fmt.Errorf("%s: %w", *file, err)
+	return about(o.file, build(o.file, o.where, o.arch, ref, o.out))
+}
+
+// about says which file an error is of.
+func about(file string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
+}
+
+// options are what the command line says.
+type options struct {
+	file, tag, out, arch          string
+	where                         folders
+	digest, check, compare, serve string // each an archive that something else is done with
+	user, with, listen, under     string
+	most                          int64
+}
+
+func parseOptions(args []string) (options, error) {
+	o := options{where: folders{"": "."}}
+	flags := flag.NewFlagSet("image", flag.ContinueOnError)
+	flags.StringVar(&o.file, "f", "Dockerfile", "the Dockerfile, - for what is piped in")
+	flags.StringVar(&o.tag, "t", "", "NAME:TAG of the image")
+	flags.StringVar(&o.out, "o", "", "archive to write")
+	flags.StringVar(&o.arch, "arch", runtime.GOARCH, "architecture of the programs: amd64 or arm64")
+	flags.Func("context", "folder that COPY and ADD read (default the current one)", func(v string) error {
+		o.where[""] = v
+		return nil
+	})
+	flags.Func("from", "STAGE=FOLDER: what COPY --from=STAGE reads; can be repeated", o.where.add)
+	flags.StringVar(&o.digest, "digest", "", "print the id of the image in this archive, and do nothing else")
+	flags.StringVar(&o.check, "check", "", "hold the image in this archive to -arch, -user and -most, and to static programs, and do nothing else")
+	flags.StringVar(&o.user, "user", "", "with -check: whom it runs as, empty for root")
+	flags.Int64Var(&o.most, "most", 0, "with -check: how many bytes the archive may have")
+	flags.StringVar(&o.compare, "compare", "", "hold the image in this archive to be what the one of -with is, and do nothing else")
+	flags.StringVar(&o.with, "with", "", "with -compare: the other archive")
+	flags.StringVar(&o.serve, "serve", "", "be a registry with the image in this archive, called as -t says, and do nothing else")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:5000", "with -serve: address of the registry")
+	flags.StringVar(&o.under, "under", "", "with -serve: a digest that is not the image's and that it is handed out for besides")
+	return o, flags.Parse(args)
 }
 
 // build writes the archive; whoever reads it meanwhile reads the old one.

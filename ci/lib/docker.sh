@@ -8,8 +8,8 @@ docker_data() { echo "$PWD/build/docker/$1"; }
 
 docker_answers() { docker version >/dev/null 2>&1; }
 
-# docker_start ID: starts the private daemon ID and makes it the one that docker talks to. It lives on when the script
-# ends, until docker_stop.
+# docker_start ID [OPTION...]: starts the private daemon ID, with options of dockerd, and makes it the one that docker talks
+# to. It lives on when the script ends, until docker_stop.
 docker_start() {
 	local run data
 	run=$(docker_run "$1") data=$(docker_data "$1")
@@ -21,7 +21,7 @@ docker_start() {
 	# does not see that network. nsenter keeps the mounts, which ip netns exec would hide, cgroups among them.
 	setsid nsenter --net="/run/netns/weir-docker-$1" dockerd --host "unix://$run/sock" --pidfile "$run/pid" \
 		--exec-root "$run/exec" --data-root "$data" --default-cgroupns-mode private \
-		--add-runtime "runccaps=$PWD/build/kube/runccaps" --default-runtime runccaps \
+		--add-runtime "runccaps=$PWD/build/kube/runccaps" --default-runtime runccaps "${@:2}" \
 		</dev/null >"$data/log" 2>&1 &
 	docker_use "$1"
 	await 60 docker_answers || die "dockerd does not answer; its words are in $data/log"
