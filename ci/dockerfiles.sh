@@ -97,7 +97,7 @@ content() {
 # sent FOLDER: what docker build sends of a folder to the daemon, but for git's own files.
 sent() {
 	local said
-	said=$(docker build --quiet --tag sent --file - "$1" 2>&1 <<<'FROM scratch
+	said=$(DOCKER_BUILDKIT=1 "$buildkit" build --quiet --tag sent --file - "$1" 2>&1 <<<'FROM scratch
 		COPY . /sent/') || die "docker build fails to send $1: $said"
 	content sent sent | sed 's#^/sent/##' | { grep -v '^\.git/' || true; } | sort
 }
@@ -133,8 +133,8 @@ trap 'docker_stop "$id"' EXIT
 start
 find_buildkit
 context
-DOCKER_BUILDKIT=0 alike legacy "$machine" docker
 for arch in amd64 arm64; do
 	DOCKER_BUILDKIT=1 alike BuildKit "$arch" "$buildkit" --platform "linux/$arch"
 done
+DOCKER_BUILDKIT=0 alike legacy "$machine" docker
 runs
