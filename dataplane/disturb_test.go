@@ -21,96 +21,162 @@ import (
 )
 
 const (
+	// sweptFlows are entries: a connection has two.
 	sweptFlows = 100_000
-	// batches of packets are timed one by one. The two kinds take turns, because
-	// what else the machine does comes and goes.
-	batches, perBatch, turns = 100, 50, 5
+	// batches of packets, half of them at each hook, are timed one by one. What is
+	// timed alone and beside sweeps takes turns, because what else the machine does
+	// comes and goes. A sweep that removes flows lasts many times as long.
+	batches, perBatch, turns, dueTurns = 200, 50, 5, 2
 	// medianRatio and p99Ratio are how much longer a batch may take while flows
 	// are swept: packets may meet cold caches, but no lock that a sweep holds.
 	medianRatio, p99Ratio = 2, 5
-	// tcRedirect is TC_ACT_REDIRECT: the packet took the way of a flow.
-	tcRedirect = 7
+	// tcRedirect is TC_ACT_REDIRECT, xdpRedirect XDP_REDIRECT: the packet took the
+	// way of a flow.
+	tcRedirect, xdpRedirect = 7, 4
 )
 
-// Packets of an established flow take as long while 100 000 others are swept.
+// Packets of an established flow take as long, at TC and at XDP, while 100 000
+// entries of others are swept: while none of these are due, and while half are.
 func TestSweepsDoNotDisturbPackets(t *testing.T) {
 	n := mustNetwork(t)
+	n.forXDP(t)
 	serve(t, n.a)
-	d := mustRun(t, Options{Hook: "tc", MaxFlows: 1 << 18})
+	d, end := mustStart(t, Options{Hook: "xdp", MaxFlows: 1 << 18})
 	mustApply(t, d, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA), serviceOn(53, v1.UDP, v1.ModeFullNAT, podA))
 	n.where(t, d, 1) // a datagram would not wait until the pod's MAC is known
 	if _, err := n.ask(t, "udp4", 53); err != nil {
 		t.Fatal(err)
 	}
-	key := crowd(t, d)
-	options := ebpf.RunOptions{Data: datagram(t, key), Context: received(t, "eth1")}
+	end() // Run sweeps too
+	one := answered(t, d)
+	clock, err := flow.NewClock(d.loaded.Clock)
+	must(t, err)
+	_, err = clock.Now(t.Context()) // the first takes a tenth of a second
+	must(t, err)
+	table := flow.New(d.maps, clock, d.maps.FlowCapacity())
+	frame := datagram(t, one.key)
+	hooks := []hooked{
+		{"tc", d.loaded.TC, ebpf.RunOptions{Data: frame, Context: received(t, "eth1")}, tcRedirect},
+		{"xdp", d.loaded.XDP, ebpf.RunOptions{Data: frame, Context: receivedXDP(t, "eth1", len(frame))}, xdpRedirect},
+	}
 
-	var alone, beside []time.Duration
+	const half = sweptFlows / 2 / 2
+	one.crowd(t, d, 0, half, 0)
+	if !testing.Short() { // not on a machine that is emulated, where it takes long
+		t.Run("half of them due", func(t *testing.T) {
+			expectUndisturbed(t, table, hooks, dueTurns, half, func() { one.crowd(t, d, half, half, aged) })
+		})
+	}
+	one.crowd(t, d, half, half, 0)
+	t.Run("none due", func(t *testing.T) { expectUndisturbed(t, table, hooks, turns, 0, func() {}) })
+}
+
+// hooked is a program that runs by itself, and what it makes of the packet.
+type hooked struct {
+	name    string
+	program *ebpf.Program
+	options ebpf.RunOptions
+	verdict uint32
+}
+
+// expectUndisturbed times packets alone and beside sweeps, in turns, each of which
+// is prepared, and whose first sweep removes as many connections as are due.
+func expectUndisturbed(t *testing.T, table *flow.Table, hooks []hooked, turns, due int, prepare func()) {
+	t.Helper()
+	alone, beside := make([][]time.Duration, len(hooks)), make([][]time.Duration, len(hooks))
 	sweeps := 0
 	for range turns {
-		alone = append(alone, timed(t, d.loaded.TC, options)...)
-		stop := sweeping(t, d)
-		beside = append(beside, timed(t, d.loaded.TC, options)...)
-		sweeps += stop()
+		prepare()
+		timed(t, hooks, alone, func() bool { return true })
+		s := sweeping(table)
+		timed(t, hooks, beside, s.first.Load)
+		swept := s.stop(t)
+		sweeps += len(swept)
+		if first := swept[0]; first.Removed < due || first.Established < uint32(sweptFlows-2*due) {
+			t.Errorf("the first sweep removed %d connections and left %d entries, want %d of %d entries", first.Removed, first.Established, due, sweptFlows)
+		}
 	}
-	slices.Sort(alone)
-	slices.Sort(beside)
 	at := func(of []time.Duration, percent int) time.Duration { return of[len(of)*percent/100] }
-	t.Logf("%d packets: median %v, p99 %v; beside %d sweeps of %d flows: median %v, p99 %v",
-		perBatch, at(alone, 50), at(alone, 99), sweeps, sweptFlows, at(beside, 50), at(beside, 99))
-	if sweeps == 0 {
-		t.Error("no sweep ended meanwhile")
-	}
-	if at(beside, 50) > medianRatio*at(alone, 50) {
-		t.Errorf("the median is more than %d times as long", medianRatio)
-	}
-	if at(beside, 99) > p99Ratio*at(alone, 99) {
-		t.Errorf("p99 is more than %d times as long", p99Ratio)
+	for i, h := range hooks {
+		slices.Sort(alone[i])
+		slices.Sort(beside[i])
+		t.Logf("%s, %d packets: median %v, p99 %v in %d; beside %d sweeps: median %v, p99 %v in %d", h.name, perBatch,
+			at(alone[i], 50), at(alone[i], 99), len(alone[i]), sweeps, at(beside[i], 50), at(beside[i], 99), len(beside[i]))
+		if at(beside[i], 50) > medianRatio*at(alone[i], 50) {
+			t.Errorf("%s: the median is more than %d times as long", h.name, medianRatio)
+		}
+		if at(beside[i], 99) > p99Ratio*at(alone[i], 99) {
+			t.Errorf("%s: p99 is more than %d times as long", h.name, p99Ratio)
+		}
 	}
 }
 
-// crowd puts flows beside the one of UDP that is established, and returns the
-// client's key of that.
-func crowd(t *testing.T, d *Dataplane) bpf.FlowKey {
+// pair is one connection: the client's entry and that of its answers.
+type pair struct {
+	key          bpf.FlowKey
+	value, reply bpf.Flow
+}
+
+// answered returns the one of UDP.
+func answered(t *testing.T, d *Dataplane) pair {
 	t.Helper()
-	var key bpf.FlowKey
-	var value bpf.Flow
+	var p pair
 	must(t, d.maps.EachFlow(maps.Established, func(k bpf.FlowKey, f bpf.Flow) {
-		if k.Proto == v1.UDP.Number() && f.Flags&bpf.FlowReply == 0 {
-			key, value = k, f
+		switch {
+		case k.Proto != v1.UDP.Number():
+		case f.Flags&bpf.FlowReply == 0:
+			p.key, p.value = k, f
+		default:
+			p.reply = f
 		}
 	}))
-	if key.Proto == 0 {
+	if p.key.Proto == 0 || p.reply.Flags == 0 {
 		t.Fatal("no flow is established")
 	}
-	other := key
-	for i := range sweptFlows {
-		other.Saddr = bpf.Addr(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}))
-		other.Sport = bpf.Port(uint16(1024 + i>>16))
-		if inserted, err := d.maps.InsertFlow(maps.Established, other, value); err != nil || !inserted {
-			t.Fatalf("insert flow %d: %v, %v", i, inserted, err)
-		}
-	}
-	return key
+	return p
 }
 
-// timed runs batches and returns the CPU time of each. Waiting for a lock is in
-// it, as programs spin; that others, the sweep too, get the CPU meanwhile is not.
-func timed(t *testing.T, program *ebpf.Program, options ebpf.RunOptions) []time.Duration {
+// aged is an age in ticks that no time-out outlasts: twelve days where HZ is 1000.
+const aged = 1 << 30
+
+// crowd puts n others beside it, from the first of them on, which were seen so many
+// ticks before it.
+func (p pair) crowd(t *testing.T, d *Dataplane, first, n int, age uint32) {
+	t.Helper()
+	insert := func(k bpf.FlowKey, f bpf.Flow) {
+		if inserted, err := d.maps.InsertFlow(maps.Established, k, f); err != nil || !inserted {
+			t.Fatalf("insert flow %+v: %v, %v", k, inserted, err)
+		}
+	}
+	p.value.LastSeen -= age
+	p.reply.LastSeen -= age
+	for i := first; i < first+n; i++ {
+		p.key.Saddr = bpf.Addr(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}))
+		p.value.Daddr = bpf.Addr(netip.AddrFrom4([4]byte{10, 8, byte(i >> 8), byte(i)}))
+		p.reply.Daddr = p.key.Saddr
+		insert(p.key, p.value)
+		insert(maps.PairKey(p.key, p.value), p.reply)
+	}
+}
+
+// timed runs batches of each program in turn, as many as are wanted and on until
+// enough, and adds the CPU time of each. Waiting for a lock is in it, as programs
+// spin; that others, the sweep too, get the CPU meanwhile is not.
+func timed(t *testing.T, hooks []hooked, took [][]time.Duration, enough func() bool) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	took := make([]time.Duration, batches)
-	for i := range took {
+	for n := 0; n < batches || !enough(); n++ {
+		i := n % len(hooks)
+		h := &hooks[i]
 		start := threadTime(t)
 		for range perBatch { // each by itself, since a repeated one would be what came out
-			if verdict, err := program.Run(&options); err != nil || verdict != tcRedirect {
-				t.Fatalf("batch %d: verdict %d, %v; want %d", i, verdict, err, tcRedirect)
+			if verdict, err := h.program.Run(&h.options); err != nil || verdict != h.verdict {
+				t.Fatalf("%s, batch %d: verdict %d, %v; want %d", h.name, n, verdict, err, h.verdict)
 			}
 		}
-		took[i] = threadTime(t) - start
+		took[i] = append(took[i], threadTime(t)-start)
 	}
-	return took
 }
 
 // threadTime is the CPU time of the calling thread.
@@ -121,32 +187,40 @@ func threadTime(t *testing.T) time.Duration {
 	return time.Duration(now.Nano())
 }
 
-// sweeping sweeps without a pause until stop, which returns how often.
-func sweeping(t *testing.T, d *Dataplane) (stop func() int) {
-	t.Helper()
-	clock, err := flow.NewClock(d.loaded.Clock)
-	must(t, err)
-	_, err = clock.Now(t.Context()) // the first takes a tenth of a second
-	must(t, err)
-	table := flow.New(d.maps, clock, d.maps.FlowCapacity())
-	var over atomic.Bool
-	sweeps := make(chan int)
+// sweeps go on without a pause until stop.
+type sweeps struct {
+	first  atomic.Bool // of them has ended
+	over   atomic.Bool
+	result chan []flow.Swept
+	err    error
+}
+
+// sweeping begins.
+func sweeping(table *flow.Table) *sweeps {
+	s := &sweeps{result: make(chan []flow.Swept, 1)}
 	go func() {
-		n := 0
-		for !over.Load() {
+		var all []flow.Swept
+		for len(all) == 0 || !s.over.Load() {
 			swept, err := table.Sweep(context.Background(), time.Now(), flow.Policy{})
-			if err != nil || swept.Established < sweptFlows {
-				t.Errorf("sweep: %+v, %v", swept.Established, err)
+			if s.err = err; err != nil {
 				break
 			}
-			n++
+			all = append(all, swept)
+			s.first.Store(true)
 		}
-		sweeps <- n
+		s.first.Store(true)
+		s.result <- all
 	}()
-	return func() int {
-		over.Store(true)
-		return <-sweeps
-	}
+	return s
+}
+
+// stop returns what each of them did; one at least.
+func (s *sweeps) stop(t *testing.T) []flow.Swept {
+	t.Helper()
+	s.over.Store(true)
+	all := <-s.result
+	must(t, s.err)
+	return all
 }
 
 // datagram is a client's of a flow, without a checksum.
@@ -181,4 +255,14 @@ func received(t *testing.T, name string) []byte {
 	binary.NativeEndian.PutUint32(skb[ingressIfindex:], index)
 	binary.NativeEndian.PutUint32(skb[ifindex:], index)
 	return skb
+}
+
+// receivedXDP is the struct xdp_md of a packet of so many bytes that came in there.
+func receivedXDP(t *testing.T, name string, length int) []byte {
+	t.Helper()
+	const dataEnd, ingressIfindex, size = 4, 12, 24
+	md := make([]byte, size)
+	binary.NativeEndian.PutUint32(md[dataEnd:], uint32(length))
+	binary.NativeEndian.PutUint32(md[ingressIfindex:], uint32(nstest.MustLink(t, name).Attrs().Index))
+	return md
 }
