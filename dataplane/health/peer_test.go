@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/weir-lb/weir/dataplane/internal/nstest"
 	"github.com/weir-lb/weir/internal/waittest"
 )
@@ -15,7 +17,7 @@ import (
 // peer is an SCTP host that stands on a raw socket: it knows INIT and ABORT,
 // which is all that probes say.
 type peer struct {
-	conn net.PacketConn
+	conn *net.IPConn
 
 	mu sync.Mutex
 	// listens has the ports that accept; on others INIT is aborted, unless
@@ -29,8 +31,8 @@ type peer struct {
 
 const peerTag = 0x77
 
-// newPeer starts a peer on host that ends with the test, or when its
-// connection is closed.
+// newPeer starts a peer on all addresses of host that ends with the test, or when
+// its connection is closed.
 func newPeer(t *testing.T, host *nstest.Namespace, ports ...uint16) *peer {
 	t.Helper()
 	p := &peer{listens: map[uint16]bool{}, aborts: map[uint32]int{}}
@@ -39,7 +41,7 @@ func newPeer(t *testing.T, host *nstest.Namespace, ports ...uint16) *peer {
 	}
 	host.Do(t, func() {
 		var err error
-		if p.conn, err = net.ListenPacket("ip4:132", "0.0.0.0"); err != nil {
+		if p.conn, err = net.ListenIP("ip4:132", nil); err != nil {
 			t.Errorf("listen for SCTP: %v", err)
 		}
 	})
@@ -49,12 +51,13 @@ func newPeer(t *testing.T, host *nstest.Namespace, ports ...uint16) *peer {
 		defer close(ended)
 		buffer := make([]byte, maxPacket)
 		for {
-			n, from, err := p.conn.ReadFrom(buffer)
+			n, _, _, from, err := p.conn.ReadMsgIP(buffer, nil) // with its IPv4 header
 			if err != nil {
 				return
 			}
-			if answer := p.answer(buffer[:n]); answer != nil {
-				_, _ = p.conn.WriteTo(answer, from)
+			if answer := p.answer(buffer[4*(buffer[0]&15) : n]); answer != nil {
+				asked := unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte(buffer[16:20])})
+				_, _, _ = p.conn.WriteMsgIP(answer, asked, from)
 			}
 		}
 	}()

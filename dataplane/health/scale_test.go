@@ -3,8 +3,10 @@ package health
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -61,42 +63,62 @@ func watch(t *testing.T, m *Monitor, all []Target) {
 	m.Watch(all)
 }
 
-// mustListenOn opens n ports of every address that the host has.
-func mustListenOn(t *testing.T, host *nstest.Namespace, first, n int) []net.Listener {
+// mustListenOn opens n ports of every address that the host has, for connections
+// and, of them, some for datagrams. What it returns ends the servers of the first.
+func mustListenOn(t *testing.T, host *nstest.Namespace, first, n, datagrams int) (kill func()) {
 	t.Helper()
-	all := make([]net.Listener, n)
+	all := make([][]io.Closer, n)
 	host.Do(t, func() {
 		for i := range all {
-			l, err := net.Listen("tcp4", fmt.Sprintf(":%d", first+i))
+			at := fmt.Sprintf(":%d", first+i)
+			l, err := net.Listen("tcp4", at)
 			if err != nil {
 				t.Errorf("listen: %v", err)
 				return
 			}
-			all[i] = l
+			all[i] = append(all[i], l)
+			if i >= datagrams {
+				continue
+			}
+			c, err := net.ListenPacket("udp4", at)
+			if err != nil {
+				t.Errorf("listen: %v", err)
+				return
+			}
+			all[i] = append(all[i], c)
 		}
 	})
-	t.Cleanup(func() {
-		for _, l := range all {
-			_ = l.Close() // closed already where the test killed it
+	end := func(some [][]io.Closer) {
+		for _, c := range slices.Concat(some...) {
+			_ = c.Close() // closed already where the test killed it
 		}
-	})
-	return all
+	}
+	t.Cleanup(func() { end(all) })
+	return func() { end(all[:1]) }
 }
 
 // mustHave gives the host every address of a prefix.
 func mustHave(t *testing.T, host *nstest.Namespace, prefix string) {
 	t.Helper()
 	nstest.MustRoute(t, prefix, backend)
-	_, own, err := net.ParseCIDR(prefix)
+	mustTreat(t, host, prefix, unix.RTN_LOCAL)
+}
+
+// mustTreat has the host take packets to a prefix for its own (RTN_LOCAL), or drop
+// them (RTN_BLACKHOLE).
+func mustTreat(t *testing.T, host *nstest.Namespace, prefix string, how int) {
+	t.Helper()
+	_, to, err := net.ParseCIDR(prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
 	host.Do(t, func() {
-		lo := nstest.MustLink(t, "lo").Attrs().Index
-		if err := netlink.RouteAdd(&netlink.Route{
-			Dst: own, LinkIndex: lo, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST,
-		}); err != nil {
-			t.Errorf("route %s to the host itself: %v", prefix, err)
+		route := &netlink.Route{Dst: to, Type: how, Table: unix.RT_TABLE_LOCAL}
+		if how == unix.RTN_LOCAL {
+			route.LinkIndex, route.Scope = nstest.MustLink(t, "lo").Attrs().Index, netlink.SCOPE_HOST
+		}
+		if err := netlink.RouteAdd(route); err != nil {
+			t.Errorf("route %s: %v", prefix, err)
 		}
 	})
 }
@@ -111,21 +133,47 @@ func cpu(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// Five thousand endpoints over real sockets: each is asked within its period,
-// those whose server dies are down within Detection, and no other ever is.
+// Six thousand endpoints of every protocol, and more, over real sockets: each is asked within
+// its period, those whose server dies are down within Detection, and no other ever is.
 func TestThousandsOfSocketsAreProbedOnTime(t *testing.T) {
-	const addresses, ports, first = 50, 100, 20000
+	const (
+		addresses, first = 50, 20000
+		// ports of each address are probed by TCP; fewer by the others.
+		ports, fewer = 100, 10
+		// pinged addresses are more; those from dying on die.
+		pinged, dying = 500, 480
+	)
 	host := mustHost(t)
-	mustHave(t, host, "10.3.0.0/24")
-	listeners := mustListenOn(t, host, first, ports)
+	mustHave(t, host, "10.3.0.0/23")
+	kill := mustListenOn(t, host, first, ports, fewer)
+	sctp := newPeer(t, host)
 	var all []Target
-	for a := range addresses {
-		for p := range ports {
-			all = append(all, Target{
-				Type:    v1.ProbeTCP,
-				Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 3, 0, byte(a + 1)}), uint16(first+p)),
-			})
+	dead := map[Target]bool{}
+	// A ping that is not answered takes its whole time-out: less, so that those are
+	// not found last.
+	specs := map[v1.ProbeType]v1.ProbeSpec{v1.ProbePing: {TimeoutMilliseconds: 500}}
+	add := func(kind v1.ProbeType, address int, port uint16, dies bool) {
+		t := Target{
+			Type: kind, Spec: specs[kind],
+			Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 3, byte(address >> 8), byte(address)}), port),
 		}
+		if all = append(all, t); dies {
+			dead[t] = true
+		}
+	}
+	for p := range ports {
+		port := uint16(first + p)
+		for a := range addresses {
+			add(v1.ProbeTCP, a+1, port, p == 0)
+			if p < fewer {
+				add(v1.ProbeUDP, a+1, port, p == 0)
+				add(v1.ProbeSCTP, a+1, port, p == 0)
+			}
+		}
+		sctp.listens[port] = true
+	}
+	for a := range pinged {
+		add(v1.ProbePing, a+1, 0, a+1 >= dying)
 	}
 	timing := Timing{Period: 3 * time.Second, Timeout: time.Second, Retries: 2}
 	const slack = time.Second // of a busy machine
@@ -146,10 +194,10 @@ func TestThousandsOfSocketsAreProbedOnTime(t *testing.T) {
 	spent = cpu(t) - spent
 	t.Logf("%d probes took %v of CPU, %v each, both ends together", asked, spent, spent/time.Duration(asked))
 	died := time.Now()
-	if err := listeners[0].Close(); err != nil {
-		t.Fatal(err)
-	}
-	expectDown(t, m, addresses)
+	kill()
+	sctp.set(func(p *peer) { delete(p.listens, first) })
+	mustTreat(t, host, "10.3.1.224/27", unix.RTN_BLACKHOLE) // from the 480th on
+	expectDown(t, m, len(dead))
 	found := time.Since(died)
 	if found > timing.Detection()+slack {
 		t.Errorf("the last of them was found after %v, want %v", found, timing.Detection())
@@ -161,8 +209,8 @@ func TestThousandsOfSocketsAreProbedOnTime(t *testing.T) {
 	t.Logf("%d probes of %d endpoints in %v, %v between two of one at most; the dead were found after %v",
 		probes, len(all), time.Since(began), longest, found)
 	for target, s := range m.Report() {
-		if s.Down != (target.Address.Port() == first) {
-			t.Fatalf("%v: down %t, %+v", target.Address, s.Down, s.Probe)
+		if s.Down != dead[target] {
+			t.Fatalf("%s of %v: down %t, %+v", target.Type, target.Address, s.Down, s.Probe)
 		}
 	}
 }
