@@ -23,10 +23,10 @@ import (
 const (
 	// sweptFlows are entries: a connection has two.
 	sweptFlows = 100_000
-	// batches of packets, half of them at each hook, are timed one by one. What is
-	// timed alone and beside sweeps takes turns, because what else the machine does
-	// comes and goes. A sweep that removes flows lasts many times as long.
-	batches, perBatch, turns, dueTurns = 200, 50, 5, 2
+	// batches of packets are timed one by one at each hook. What is timed alone and
+	// beside sweeps takes turns, because what else the machine does comes and goes.
+	// A sweep that removes flows lasts many times as long.
+	batches, perBatch, turns, dueTurns = 100, 50, 5, 2
 	// medianRatio and p99Ratio are how much longer a batch may take while flows
 	// are swept: packets may meet cold caches, but no lock that a sweep holds.
 	medianRatio, p99Ratio = 2, 5
@@ -62,7 +62,9 @@ func TestSweepsDoNotDisturbPackets(t *testing.T) {
 
 	const half = sweptFlows / 2 / 2
 	one.crowd(t, d, 0, half, 0)
-	if !testing.Short() { // not on a machine that is emulated, where it takes long
+	if testing.Short() { // on a machine that is emulated, which has little time and much noise
+		hooks = hooks[:1]
+	} else {
 		t.Run("half of them due", func(t *testing.T) {
 			expectUndisturbed(t, table, hooks, dueTurns, half, func() { one.crowd(t, d, half, half, aged) })
 		})
@@ -159,14 +161,14 @@ func (p pair) crowd(t *testing.T, d *Dataplane, first, n int, age uint32) {
 	}
 }
 
-// timed runs batches of each program in turn, as many as are wanted and on until
-// enough, and adds the CPU time of each. Waiting for a lock is in it, as programs
-// spin; that others, the sweep too, get the CPU meanwhile is not.
+// timed runs batches of each program in turn, goes on until enough, and adds the CPU
+// time of each. Waiting for a lock is in it, as programs spin; that others, the
+// sweep too, get the CPU meanwhile is not.
 func timed(t *testing.T, hooks []hooked, took [][]time.Duration, enough func() bool) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for n := 0; n < batches || !enough(); n++ {
+	for n := 0; n < batches*len(hooks) || !enough(); n++ {
 		i := n % len(hooks)
 		h := &hooks[i]
 		start := threadTime(t)
