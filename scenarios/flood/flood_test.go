@@ -28,66 +28,83 @@ const (
 	emptied = 80 * time.Second
 )
 
+// flooded is a page under the flood, at one hook and in one mode.
+type flooded struct {
+	hook string
+	mode v1.Mode
+
+	lab   *onelb.Lab
+	syns  *syns
+	ended time.Time
+}
+
+// In fullnat the backend cannot tell who sends SYNs, and answers all of them.
 var _ = Describe("A flood of a million SYNs", Ordered, func() {
-	var (
-		lab     *onelb.Lab
-		syns    *syns
-		clients *clients
-	)
-	service := onelb.Service(v1.ModeDefault, v1.TCP, onelb.Server(onelb.Backend1, v1.TCP))
+	xdp, tc := &flooded{hook: "xdp", mode: v1.ModeDefault}, &flooded{hook: "tc", mode: v1.ModeFullNAT}
 	BeforeAll(func(ctx SpecContext) {
-		lab = onelb.Up(ctx, upTo("xdp", maxFlows))
-		lab.Program(ctx, "lb", service)
-		syns = newSYNs(ctx, lab, onelb.Frontend(v1.ModeDefault, v1.TCP))
+		for _, f := range []*flooded{xdp, tc} {
+			f.lab = onelb.Up(ctx, upTo(f.hook, maxFlows))
+			f.lab.Program(ctx, "lb", onelb.Service(f.mode, v1.TCP, onelb.Server(onelb.Backend1, v1.TCP)))
+			f.syns = newSYNs(ctx, f.lab, onelb.Frontend(f.mode, v1.TCP))
+		}
 	})
 
-	It("breaks no transfer and keeps no client out", func(ctx SpecContext) {
-		before := counters(ctx, lab)
-		harness.Step("100 transfers run, and new connections come all the time", func() {
-			clients = work(ctx, lab, onelb.Request(v1.ModeDefault, v1.TCP))
-		})
-		harness.Step("the flood comes", func() {
-			start := time.Now()
-			Expect(syns.send(ctx, floodSYNs)).To(Succeed())
-			AddReportEntry("flood", fmt.Sprintf("%d SYNs in %s", syns.sent, time.Since(start).Round(time.Millisecond)))
-		})
-		harness.Step("all transfers are complete, and the clients were served", func() {
-			clients.end()
-			AddReportEntry("clients", clients.String())
-			Expect(clients.broken).To(BeEmpty(), clients.String())
-			Expect(clients.opened).To(BeNumerically(">", 100), clients.String())
-			Expect(float64(len(clients.refused))).To(BeNumerically("<=", (1-served)*float64(clients.opened)), clients.String())
-		})
-		harness.Step("weir has seen the flood, answers too, and every packet is counted", func() {
-			after := counters(ctx, lab)
-			AddReportEntry("counters", fmt.Sprintf("%+v", after))
-			Expect(after.In-before.In).To(BeNumerically(">", floodSYNs), "packets that came in")
-			Expect(balance(after)).To(BeZero(), "%+v", after)
-		})
-	})
-
-	It("has left nothing among established flows", func(ctx SpecContext) {
-		halfOpen, forgedFlows, others := census(ctx, lab)
-		AddReportEntry("flows", fmt.Sprintf("%d half-open, %d established or closing", halfOpen, others))
-		Expect(halfOpen).To(And(BeNumerically(">", halfOpenRoom/2), BeNumerically("<=", halfOpenRoom)), "entries of half-open flows")
-		Expect(forgedFlows).To(BeEmpty(), "forged flows that are not half-open")
-		Expect(others).To(BeNumerically(">=", 2*transfers), "flows of clients")
-	})
-
-	It("is forgotten after the time-out of half-open flows", func(ctx SpecContext) {
-		Eventually(ctx, func(ctx context.Context) (uint64, error) {
-			all, err := lab.Weir("lb").Backends(ctx)
-			if err != nil || len(all) != 1 {
-				return 0, fmt.Errorf("%d backends: %w", len(all), err)
-			}
-			return all[0].Flows, nil
-		}).WithTimeout(emptied).WithPolling(time.Second).Should(BeNumerically("<", halfOpenRoom/20))
-		harness.Soon(ctx, func(ctx context.Context) int {
-			halfOpen, _, _ := census(ctx, lab)
-			return halfOpen
-		}).Should(BeZero(), "half-open flows")
-	})
+	// The second comes while the first one's flows age.
+	for _, f := range []*flooded{xdp, tc} {
+		It(fmt.Sprintf("breaks no transfer and keeps no client out: %s, %s", f.hook, f.mode), f.expectService)
+		It(fmt.Sprintf("has left nothing among established flows: %s, %s", f.hook, f.mode), f.expectHalfOpen)
+	}
+	It("is forgotten after the time-out of half-open flows", xdp.expectForgotten)
 })
+
+func (f *flooded) expectService(ctx SpecContext) {
+	var clients *clients
+	before := counters(ctx, f.lab)
+	harness.Step("100 transfers run, and new connections come all the time", func() {
+		clients = work(ctx, f.lab, onelb.Request(f.mode, v1.TCP))
+	})
+	harness.Step("the flood comes", func() {
+		start := time.Now()
+		Expect(f.syns.send(ctx, floodSYNs)).To(Succeed())
+		f.ended = time.Now()
+		AddReportEntry("flood", fmt.Sprintf("%d SYNs in %s", f.syns.sent, f.ended.Sub(start).Round(time.Millisecond)))
+	})
+	harness.Step("all transfers are complete, and the clients were served", func() {
+		clients.end()
+		AddReportEntry("clients", clients.String())
+		Expect(clients.broken).To(BeEmpty(), clients.String())
+		Expect(clients.opened).To(BeNumerically(">", 100), clients.String())
+		Expect(float64(len(clients.refused))).To(BeNumerically("<=", (1-served)*float64(clients.opened)), clients.String())
+	})
+	harness.Step("weir has seen the flood, answers too, and every packet is counted", func() {
+		after := counters(ctx, f.lab)
+		AddReportEntry("counters", fmt.Sprintf("%+v", after))
+		Expect(after.In-before.In).To(BeNumerically(">", floodSYNs), "packets that came in")
+		Expect(balance(after)).To(BeZero(), "%+v", after)
+	})
+}
+
+func (f *flooded) expectHalfOpen(ctx SpecContext) {
+	halfOpen, forgedFlows, others := census(ctx, f.lab)
+	AddReportEntry("flows", fmt.Sprintf("%d half-open, %d established or closing", halfOpen, others))
+	Expect(halfOpen).To(And(BeNumerically(">", halfOpenRoom/2), BeNumerically("<=", halfOpenRoom)), "entries of half-open flows")
+	Expect(forgedFlows).To(BeEmpty(), "forged flows that are not half-open")
+	Expect(others).To(BeNumerically(">=", 2*transfers), "flows of clients")
+}
+
+func (f *flooded) expectForgotten(ctx SpecContext) {
+	Eventually(ctx, func(ctx context.Context) (uint64, error) {
+		all, err := f.lab.Weir("lb").Backends(ctx)
+		if err != nil || len(all) != 1 {
+			return 0, fmt.Errorf("%d backends: %w", len(all), err)
+		}
+		return all[0].Flows, nil
+	}).WithTimeout(emptied - time.Since(f.ended)).WithPolling(time.Second).Should(BeNumerically("<", halfOpenRoom/20))
+	harness.Soon(ctx, func(ctx context.Context) int {
+		halfOpen, _, _ := census(ctx, f.lab)
+		return halfOpen
+	}).Should(BeZero(), "half-open flows")
+}
 
 // census counts flows of both tables: entries that are half-open, sources of
 // forged ones that are not, and the others.

@@ -18,8 +18,8 @@ import (
 )
 
 // forged are the addresses that SYNs of the flood come from. No host has them.
-// The backend's own firewall drops those of silenced, and its kernel answers the
-// others: by SYN cookies, as its backlog is full at once.
+// The backend's own firewall drops those of silenced, where it sees whose they are,
+// and its kernel answers the others: by SYN cookies, as its backlog is full at once.
 var (
 	forged   = netip.MustParsePrefix("198.18.0.0/15")
 	silenced = []string{"198.19.0.0/16", "198.18.128.0/17"}
