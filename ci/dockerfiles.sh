@@ -64,7 +64,7 @@ alike() {
 		}
 		docker save --output "$built" "$name:$builder"
 		build/tools/image -compare "$built" -with "build/images/$arch/$name.tar" ||
-			die "$file makes another image with $builder than images.sh does, for $arch (above is in what)"
+			die "$file makes another image with $builder than images.sh does, for $arch (above is in what; if the tree changed meanwhile, run ci/images.sh check)"
 		rm "$built"
 	done
 	say "$arch: docker build makes the same images with $builder, $((SECONDS - started)) s"
@@ -126,15 +126,21 @@ context() {
 	say "docker build sends what git has, $(wc -l <"$work/have") files and its history"
 }
 
+# hold: all of it.
+hold() {
+	local arch
+	find_buildkit
+	context
+	for arch in amd64 arm64; do
+		DOCKER_BUILDKIT=1 alike BuildKit "$arch" "$buildkit" --platform "linux/$arch"
+	done
+	DOCKER_BUILDKIT=0 alike legacy "$machine" docker
+	runs
+}
+
 [[ $(id -u) -eq 0 ]] || die "a Docker daemon needs root: run this as root"
 ci/setup.sh kind
 ci/kube.sh runccaps
 trap 'docker_stop "$id"' EXIT
 start
-find_buildkit
-context
-for arch in amd64 arm64; do
-	DOCKER_BUILDKIT=1 alike BuildKit "$arch" "$buildkit" --platform "linux/$arch"
-done
-DOCKER_BUILDKIT=0 alike legacy "$machine" docker
-runs
+guarded hold

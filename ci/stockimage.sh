@@ -31,14 +31,6 @@ registry_start() {
 	await 60 test -s "$work/registry" || die "the registry does not start: $(cat "$work/registry.log")"
 }
 
-registry=''
-registry_stop() {
-	[[ -n $registry ]] || return 0
-	kill "$registry"
-	wait "$registry" || true
-	registry=''
-}
-
 # provided WANTED WHERE: which image provide_node_image decides for.
 provided() {
 	local image
@@ -49,30 +41,43 @@ provided() {
 	say "where $2: $image"
 }
 
+# decisions: all of them. The registry ends with it.
+decisions() {
+	local registry
+	registry_start
+	# shellcheck disable=SC2064 # the process of now
+	trap "kill $registry 2>/dev/null || true" EXIT
+	! has_stock_image || die "another image than kind's was taken, by kind's digest"
+	grep -q "GET /v2/kindest/node/manifests/$(stock_image | sed 's/.*@//')" "$work/registry.log" ||
+		die "the registry was not asked for kind's image: $(cat "$work/registry.log")"
+	say "where a registry has another image by the digest of kind's: refused"
+
+	made_for_registry
+	provided kind "a registry has kind's image"
+	[[ $(docker image inspect --format '{{.Id}}' "$(stock_image)") == $(build/tools/image -digest "$archive") ]] ||
+		die "what was pulled is not what the registry has"
+
+	kill "$registry"
+	await 10 is_gone "$registry" || die "the registry does not end"
+	provided kind "no registry answers, and the daemon has kind's image"
+	# Its files stay, so that loading what is made of the same takes no time.
+	docker image tag "$(stock_image)" kept:1
+	docker image rm "$(stock_image)" >/dev/null
+	provided weir-node: 'no registry answers'
+}
+
+# made_for_registry: from here on kind is one that was made for the registry's image.
+made_for_registry() {
+	local image=pkg/apis/config/defaults/image.go
+	mkdir -p "$work/kind/$(dirname "$image")"
+	sed "s/@sha256:[0-9a-f]*/@$(cut -d ' ' -f 1 "$work/registry")/" "$(kind_folder)/$image" >"$work/kind/$image"
+	kind_folder() { echo "$work/kind"; }
+}
+
 [[ $(id -u) -eq 0 ]] || die "a Docker daemon needs root: run this as root"
 ci/setup.sh kind
 go mod download sigs.k8s.io/kind
 ci/nodeimage.sh
-trap 'registry_stop; docker_stop "$id"' EXIT
+trap 'docker_stop "$id"' EXIT
 docker_start "$id" --registry-mirror "http://$address"
-registry_start
-! has_stock_image || die "another image than kind's was taken, by kind's digest"
-grep -q "GET /v2/kindest/node/manifests/$(stock_image | sed 's/.*@//')" "$work/registry.log" ||
-	die "the registry was not asked for kind's image: $(cat "$work/registry.log")"
-say "where a registry has another image by the digest of kind's: refused"
-
-# As a kind would be that was made for the registry's image.
-mkdir -p "$work/kind/pkg/apis/config/defaults"
-sed "s/@sha256:[0-9a-f]*/@$(cut -d ' ' -f 1 "$work/registry")/" "$(kind_folder)/pkg/apis/config/defaults/image.go" \
-	>"$work/kind/pkg/apis/config/defaults/image.go"
-kind_folder() { echo "$work/kind"; }
-provided kind "a registry has kind's image"
-[[ $(docker image inspect --format '{{.Id}}' "$(stock_image)") == $(build/tools/image -digest "$archive") ]] ||
-	die "what was pulled is not what the registry has"
-
-registry_stop
-provided kind "no registry answers, and the daemon has kind's image"
-# Its files stay, so that loading what is made of the same takes no time.
-docker image tag "$(stock_image)" kept:1
-docker image rm "$(stock_image)" >/dev/null
-provided weir-node: 'no registry answers'
+guarded decisions
