@@ -16,6 +16,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/scenarios/article/lab"
 	"github.com/weir-lb/weir/scenarios/harness"
 	"github.com/weir-lb/weir/topo/spec"
@@ -107,13 +108,17 @@ func withStrangers(p *spec.Page, n int) {
 // strangerPrefix is what the messages of the corpus announce.
 const strangerPrefix = "203.0.113.0/24"
 
-// wellFormed announces strangerPrefix as it should be.
-func wellFormed(nextHop netip.Addr) []byte {
+// wellFormed announces prefixes as it should be.
+func wellFormed(nextHop netip.Addr, prefixes ...string) []byte {
 	attributes := []byte{0x40, 1, 1, 0, 0x40, 2, 6, 2, 1}
 	attributes = binary.BigEndian.AppendUint32(attributes, strangerAS)
 	attributes = append(append(attributes, 0x40, 3, 4), nextHop.AsSlice()...)
 	body := binary.BigEndian.AppendUint16([]byte{0, 0}, uint16(len(attributes)))
-	body = append(append(body, attributes...), 24, 203, 0, 113)
+	body = append(body, attributes...)
+	for _, prefix := range prefixes {
+		p := netip.MustParsePrefix(prefix)
+		body = append(append(body, byte(p.Bits())), p.Addr().AsSlice()[:(p.Bits()+7)/8]...)
+	}
 	return message(typeUpdate, body)
 }
 
@@ -134,12 +139,26 @@ func attack(ctx context.Context, l *lab.Lab, i int, bytes []byte) string {
 	if verdict != "kept" {
 		return verdict
 	}
-	o, err := l.Weir("master1").Observed(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	for _, s := range o.BGP.Peers {
-		if s.Address == strangerAddress(i) && s.Accepted > 0 {
-			return "taken"
+	// The KEEPALIVE may be older than what was sent. What comes behind that, two
+	// prefixes at once, is read after it.
+	if err := p.send(wellFormed(strangerAddress(i), "198.51.100.0/24", "198.51.100.0/25")); err != nil {
+		return p.ending()
+	}
+	var now v1.PeerStatus
+	harness.Soon(ctx, func(ctx context.Context) (bool, error) {
+		o, err := l.Weir("master1").Observed(ctx)
+		if err != nil {
+			return false, err
 		}
+		at := slices.IndexFunc(o.BGP.Peers, func(s v1.PeerStatus) bool { return s.Address == strangerAddress(i) })
+		now = o.BGP.Peers[at]
+		return now.Accepted >= 2 || now.State != "established", nil
+	}).WithPolling(100 * time.Millisecond).Should(BeTrue())
+	switch {
+	case now.State != "established":
+		return p.ending()
+	case now.Accepted > 2:
+		return "taken"
 	}
 	return "withdraw"
 }

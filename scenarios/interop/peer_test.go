@@ -132,6 +132,16 @@ func (p *peer) verdict() string {
 	}
 }
 
+// ending is the verdict on a session that has ended: what was sent before does not
+// count.
+func (p *peer) ending() string {
+	for {
+		if v := p.verdict(); v != "kept" {
+			return v
+		}
+	}
+}
+
 // isReset tells whether the connection ended with data unread.
 func isReset(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)

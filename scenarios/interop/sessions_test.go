@@ -193,7 +193,7 @@ var _ = Describe("Sessions", Ordered, ContinueOnFailure, func() {
 			p, err := dial(ctx, l.Node("stranger"), strangerAddress(i), lab.Master1)
 			Expect(err).NotTo(HaveOccurred())
 			defer p.conn.Close()
-			Expect(p.send(wellFormed(strangerAddress(i)))).To(Succeed())
+			Expect(p.send(wellFormed(strangerAddress(i), strangerPrefix))).To(Succeed())
 			rib(ctx, l).Should(HaveKey(strangerPrefix))
 			Expect(p.send(messages[0].bytes)).To(Succeed())
 			rib(ctx, l).ShouldNot(HaveKey(strangerPrefix))
