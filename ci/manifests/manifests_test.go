@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v3/pkg/chartutil"
 	"sigs.k8s.io/yaml"
 )
 
@@ -56,6 +57,29 @@ func TestChartValues(t *testing.T) {
 				t.Errorf("%s lacks %s:\n%s", name, word, text)
 			}
 		}
+	}
+}
+
+// TestNumbersOfAValuesFile has them as helm -f reads them, where every number is a float64: an AS of four bytes (RFC 6793)
+// is not to become 4.200000001e+09.
+func TestNumbersOfAValuesFile(t *testing.T) {
+	values, err := chartutil.ReadValues([]byte("asn: 4200000001\nlbMode: 2\nkubeWeir: {replicas: 2000000}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := templated(t, chart, values)["Deployment weir-system/kube-weir"]
+	args := list[string](list[object](dig(got, "spec", "template", "spec", "containers"))[0]["args"])
+	for _, want := range []string{"--setBGP=4200000001", "--setLBMode=2"} {
+		if !slices.Contains(args, want) {
+			t.Errorf("no argument %s: %q", want, args)
+		}
+	}
+	text, err := yaml.Marshal(dig(got, "spec"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "replicas: 2000000\n") {
+		t.Errorf("replicas are not 2000000:\n%s", text)
 	}
 }
 
