@@ -25,7 +25,7 @@ func newCPUs(t *testing.T, w *world) [2]*cpu {
 	t.Helper()
 	var namespace int
 	var err error
-	w.do(func() { namespace, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	w.do(func() { namespace, err = openNamespace() })
 	if err != nil {
 		t.Fatal(err)
 	}

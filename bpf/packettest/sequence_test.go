@@ -25,6 +25,7 @@ func over(t *testing.T, test func(t *testing.T, w *world, hook bpf.Hook), hooks 
 	w := newWorld(t)
 	for _, hook := range hooks {
 		t.Run(hook.String(), func(t *testing.T) {
+			w.enter(t)
 			if err := w.program(newState(), nil); err != nil {
 				t.Fatal(err)
 			}

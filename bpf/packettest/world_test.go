@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -22,7 +23,8 @@ import (
 // inside it.
 type world struct {
 	*objects
-	inside chan func()
+	inside  chan func()
+	entered atomic.Int64 // the thread of the test that has entered, 0: none
 }
 
 func newWorld(tb testing.TB) *world {
@@ -75,8 +77,48 @@ func stayOnOneCPU() error {
 	return unix.SchedSetaffinity(0, &one)
 }
 
-// do runs task on the namespace's thread.
+// enter has a test run on a thread inside the namespace until its end, so that none has to be woken for each of its packets,
+// which takes longer than the packet.
+func (w *world) enter(t *testing.T) {
+	t.Helper()
+	var inside int
+	var before unix.CPUSet
+	var err error
+	w.do(func() { inside, err = openNamespace() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(inside)
+	runtime.LockOSThread()
+	outside, err := openNamespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		w.entered.Store(0)
+		// A thread that cannot go back stays locked, and ends with the test.
+		if err := errors.Join(unix.Setns(outside, unix.CLONE_NEWNET), unix.SchedSetaffinity(0, &before), unix.Close(outside)); err != nil {
+			t.Fatal(err)
+		}
+		runtime.UnlockOSThread()
+	})
+	if err := errors.Join(unix.SchedGetaffinity(0, &before), unix.Setns(inside, unix.CLONE_NEWNET), stayOnOneCPU()); err != nil {
+		t.Fatal(err)
+	}
+	w.entered.Store(int64(unix.Gettid()))
+}
+
+// openNamespace opens the network namespace of the thread.
+func openNamespace() (int, error) {
+	return unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+// do runs task on a thread inside the namespace: the test's own if it has entered.
 func (w *world) do(task func()) {
+	if w.entered.Load() == int64(unix.Gettid()) {
+		task()
+		return
+	}
 	done := make(chan struct{})
 	w.inside <- func() { defer close(done); task() }
 	<-done
