@@ -124,15 +124,17 @@ static __always_inline struct cached *cache_victim(__u32 hash, const struct flow
 }
 
 /* Where the line of a key that is filled anew goes: to the way that is looked at first, if
- * it counted more than twice what the line there did, which takes its place. A packet waits
- * for each line that is looked at before its own.
+ * the line there is free, its time is over, or it counted less than half as much; that
+ * takes its place. A packet waits for each line that is looked at before its own.
  */
 static __always_inline struct cached *cache_advance(__u32 hash, struct cached *line)
 {
 	struct cached *first = cache_line(hash, 0);
 	struct cached other;
 
-	if (!first || line->packets / 2 <= first->packets)
+	if (!first || first == line)
+		return line;
+	if (first->key.proto && cache_is_fresh(first) && line->packets / 2 <= first->packets)
 		return line;
 	other = *first;
 	*first = *line;

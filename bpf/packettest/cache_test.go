@@ -332,19 +332,20 @@ func TestEveryWayIsFound(t *testing.T) {
 	})
 }
 
-// A line that is made anew comes to where it is looked for first, if it was used more than
-// twice as much as the one there. Both keep what they have.
+// A line that is made anew comes to where it is looked for first, if the one there is free,
+// over, or was used less than half as much. Both keep what they have.
 func TestABusyLineComesFirst(t *testing.T) {
 	for name, c := range map[string]struct {
 		used, other uint32 // packets that the flow's line counted, and the one in the first way
+		filled      uint32 // ticks ago, that one
 		free        bool   // no flow has the first way
 		first       bool
 	}{
-		"before one that is used less":      {used: 8, other: 3, first: true},
-		"not before one used half as much":  {used: 7, other: 3},
-		"not before one that is used more":  {used: 7, other: 9},
-		"before none":                       {used: 2, free: true, first: true},
-		"not before none, after one packet": {used: 1, free: true},
+		"before one that is used less":     {used: 8, other: 3, first: true},
+		"not before one used half as much": {used: 7, other: 3},
+		"not before one that is used more": {used: 7, other: 9},
+		"before one whose time is over":    {used: 7, other: 1_000_000, filled: 251, first: true},
+		"before none":                      {free: true, first: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hooks(t, func(t *testing.T, w *world, hook bpf.Hook) {
@@ -362,23 +363,29 @@ func TestABusyLineComesFirst(t *testing.T) {
 				}
 				for way := 1; way < 4; way++ {
 					_, flow := w.flowOf(t, "client:40000")
-					other := bpf.Cached{
-						Key: bpf.FlowKey{Saddr: 1, Proto: tcp}, Version: 1, Filled: 2, LastSeen: 3, Bytes: 4, Packets: c.other, Nexthop: 5,
-					}
-					other.Rewrite.Saddr, other.Rewrite.CsumPort = 6, 7
-					if c.free {
-						other = bpf.Cached{}
-					}
 					lines := make([]bpf.Cached, len(made))
-					lines[first], lines[first^way] = other, made[first]
-					lines[first^way].Filled -= 251
-					lines[first^way].Packets = c.used
-					if err := w.putCache(lines); err != nil {
-						t.Fatal(err)
-					}
-					if w.send(t, hook, "", data) == nil {
-						t.Fatal("data were not sent")
-					}
+					var other bpf.Cached
+					w.within(t, 4, func(now uint32) {
+						if err := w.maps[bpf.MapFlows].Put(key, flow); err != nil {
+							t.Fatal(err)
+						}
+						clear(lines)
+						if !c.free {
+							other = bpf.Cached{
+								Key: bpf.FlowKey{Saddr: 1, Proto: tcp}, Version: 1, Filled: now - c.filled, LastSeen: 2, Bytes: 3, Packets: c.other, Nexthop: 4,
+							}
+							other.Rewrite.Saddr, other.Rewrite.CsumPort = 5, 6
+						}
+						lines[first], lines[first^way] = other, made[first]
+						lines[first^way].Filled -= 251
+						lines[first^way].Packets = c.used
+						if err := w.putCache(lines); err != nil {
+							t.Fatal(err)
+						}
+						if w.send(t, hook, "", data) == nil {
+							t.Fatal("data were not sent")
+						}
+					})
 					if lines, err = w.allCopies(); err != nil {
 						t.Fatal(err)
 					}
@@ -395,6 +402,24 @@ func TestABusyLineComesFirst(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What leaves the node is mostly no flow's, and would look for a copy in vain.
+func TestNoCopiesAtEgress(t *testing.T) {
+	w := newWorld(t)
+	flow := with(pair("flows", "established", "tcp", "lb:50000", "vip:80", "lb:50000", "b1:8080"), "pair-up", "up")
+	if err := w.program(newState(), flow); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w.send(t, bpf.HookEgress, "server0", tcpPacket("lb:50000", "vip:80", ack).leaving("server0", "vip"))
+	}
+	if n := w.counter(t, bpf.HookEgress, bpf.CounterForwarded); n != 2 {
+		t.Fatalf("%d packets were sent, want 2", n)
+	}
+	if lines, err := w.cached(); err != nil || len(lines) > 0 {
+		t.Errorf("there are copies %+v (error %v), want none", lines, err)
 	}
 }
 
