@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -80,6 +81,21 @@ func TestNumbersOfAValuesFile(t *testing.T) {
 	}
 	if !strings.Contains(string(text), "replicas: 2000000\n") {
 		t.Errorf("replicas are not 2000000:\n%s", text)
+	}
+}
+
+// TestRolloutStopsAtANodeThatDoesNotServe holds what makes it stop: weir has no probe, so without a time that it has to stay
+// a pod that ends at once counts as ready for a moment, and the next node's is replaced.
+func TestRolloutStopsAtANodeThatDoesNotServe(t *testing.T) {
+	all := kustomized(t, base)
+	for _, name := range []string{"weir", "weir-peer"} {
+		spec := dig(all["DaemonSet weir-system/"+name], "spec")
+		if got := dig(spec, "minReadySeconds"); fmt.Sprint(got) != "5" {
+			t.Errorf("DaemonSet %s: minReadySeconds is %v, want 5", name, got)
+		}
+		if got := dig(spec, "updateStrategy"); got != nil {
+			t.Errorf("DaemonSet %s: its pods are not replaced one by one: %v", name, got)
+		}
 	}
 }
 
