@@ -101,7 +101,7 @@ func (w *walk) value(t reflect.Type, at *place) error {
 		open = '['
 	}
 	switch got := w.data[w.pos]; {
-	case got == 'n': // null is the zero value
+	case got == 'n' && at != nil: // null is the zero value; a whole document is never none
 		w.skip()
 		return nil
 	case got != open:

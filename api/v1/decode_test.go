@@ -63,6 +63,7 @@ var refusals = []struct {
 	{"two values", `{} {}`, "", "not JSON: line 1, column 4: invalid character '{' after top-level value"},
 	{"an array", `[]`, "", "expected an object, got an array"},
 	{"a word", `true`, "", "expected an object, got true or false"},
+	{"null", `null`, "", "expected an object, got null"},
 	{"unknown field", `{"colour": 1}`, "colour", "unknown field"},
 	{"unknown field in a service", `{"services": [{}, {"colour": "red"}]}`, "services[1].colour", "unknown field"},
 	{"unknown field in an embedded struct", `{"services": [{"Frontend": {}}]}`, "services[0].Frontend", "unknown field"},

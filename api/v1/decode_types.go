@@ -70,6 +70,8 @@ func kindOf(first byte) string {
 		return "a string"
 	case 't', 'f':
 		return "true or false"
+	case 'n':
+		return "null"
 	}
 	return "a number"
 }
