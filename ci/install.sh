@@ -101,17 +101,8 @@ hints() {
 	say "what kind-up says to try works"
 }
 
-# clean: nothing of weir is left on the four machines.
-clean() {
-	local node left nodes
-	mapfile -t nodes < <(kind get nodes)
-	[[ ${#nodes[@]} -eq 4 ]] || die "the cluster has the nodes ${nodes[*]}, not four"
-	for node in "${nodes[@]}"; do
-		left=$(docker exec "$node" sh -c 'ls -d /sys/fs/bpf/weir /var/lib/weir /run/weir 2>/dev/null
-			ip route show table all proto bgp; ip route show table all proto 119')
-		[[ -z $left ]] || die "$node has still: $left"
-	done
-}
+# clean: nothing of weir is left on the four machines, by what the kind suite asks of them.
+clean() { here go run ./scenarios/kind/up -clean -name "$KIND_CLUSTER_NAME" -dir "build/kind/$id"; }
 
 # uninstall COMMAND SERVICE...: the page's way, with what is to be deleted.
 uninstall() {
@@ -148,7 +139,7 @@ walk() {
 	told '... -- gobgp neighbor' '^192\.168\.80\.1 +65101 ' 60 kubectl -n weir-system exec ds/weir -- gobgp neighbor
 	shown ' 192\.168\.80\.200 ' 60 kubectl get svc web
 	shown 'Served by web' 60 docker exec "$master" curl -s --max-time 2 http://192.168.80.200
-	told 'kubectl drain' 'drained' 10 kubectl drain "$KIND_CLUSTER_NAME-worker3" --ignore-daemonsets --force --dry-run=server
+	told 'kubectl drain' 'drained' 10 kubectl drain "$KIND_CLUSTER_NAME-worker3" --ignore-daemonsets --delete-emptydir-data --force --dry-run=server
 	told 'kubectl cordon' 'cordoned' 10 kubectl cordon "$KIND_CLUSTER_NAME-worker3" --dry-run=server
 	uninstall "kubectl delete -k $work/my-weir" web
 

@@ -50,10 +50,6 @@ func up(ctx SpecContext) {
 		Expect(os.RemoveAll(dir)).To(Succeed())
 	}, NodeTimeout(patience))
 	Expect(cluster.Up(ctx, root)).To(Succeed())
-	untouched = map[string][]string{}
-	for _, n := range nodes() {
-		untouched[n.Name] = tracesOn(ctx, n)
-	}
 	Expect(cluster.Install(ctx, root)).To(Succeed())
 }
 

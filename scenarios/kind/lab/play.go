@@ -32,7 +32,10 @@ func (c *Cluster) Up(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	return c.StartClient(ctx, filepath.Join(images, "client.tar"))
+	if err := c.StartClient(ctx, filepath.Join(images, "client.tar")); err != nil {
+		return err
+	}
+	return c.noteUntouched(ctx)
 }
 
 // Install applies the article's manifests and waits until all pods are ready.

@@ -1,5 +1,6 @@
-// Command up makes the cluster of the kind suite and leaves it standing, or with -down removes it; ci/kind.sh calls it
-// where there is a Docker daemon with a node image.
+// Command up makes the cluster of the kind suite and leaves it standing, with -clean sees that weir, taken off, has left
+// nothing on its nodes, and with -down removes it; ci/kind.sh and ci/install.sh call it where there is a Docker daemon with
+// a node image.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/weir-lb/weir/scenarios/kind/lab"
 )
@@ -17,21 +19,29 @@ func main() {
 	name := flag.String("name", "weir", "name of the cluster")
 	dir := flag.String("dir", "build/kind", "folder for its files")
 	down := flag.Bool("down", false, "remove it")
+	clean := flag.Bool("clean", false, "fail if weir has left anything on its nodes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *name, *dir, *down); err != nil {
+	if err := run(ctx, lab.Named(*name, *dir), *down, *clean); err != nil {
 		fmt.Fprintln(os.Stderr, "up:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, name, dir string, down bool) error {
-	c := lab.Named(name, dir)
-	if down {
+// patience is how long weir's processes may take to end after their pods.
+const patience = time.Minute
+
+func run(ctx context.Context, c *lab.Cluster, down, clean bool) error {
+	switch {
+	case down:
 		return c.Delete(ctx)
+	case clean:
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		return c.Clean(ctx)
 	}
-	fmt.Printf("creating cluster %s of two masters and two workers (a minute or two)\n", name)
+	fmt.Printf("creating cluster %s of two masters and two workers (a minute or two)\n", c.Name)
 	if err := c.Up(ctx, "."); err != nil {
 		return err
 	}
