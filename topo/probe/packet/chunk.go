@@ -135,6 +135,14 @@ func FirstChunk(sctp []byte) (ChunkType, bool) {
 	return ChunkType(sctp[12]), true
 }
 
+// InitTag returns the initiate tag of an SCTP packet that is an INIT, false when it is none.
+func InitTag(sctp []byte) (tag uint32, ok bool) {
+	if first, _ := FirstChunk(sctp); len(sctp) < 20 || first != ChunkInit {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(sctp[16:]), true
+}
+
 // DataTSNs returns the transmission sequence numbers of an SCTP packet's DATA and I-DATA chunks.
 func DataTSNs(sctp []byte) []uint32 {
 	var all []uint32

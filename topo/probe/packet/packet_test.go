@@ -196,10 +196,16 @@ func TestCraftedChunksAreReadByGopacket(t *testing.T) {
 	if !ok || got.InitiateTag != 77 || got.InitialTSN != 5 || len(got.Parameters) != 1 || got.InboundStreams != 1 {
 		t.Errorf("%+v", got)
 	}
+	if tag, ok := InitTag(frame[14+20:]); !ok || tag != 77 {
+		t.Errorf("INIT with tag %d, %t", tag, ok)
+	}
 	several := must(t)(SCTPFrame(header, 3, Chunk{Type: ChunkCookieAck}, Data(1, 2, 3, []byte("abc")), Abort("enough")))
 	packet, err := Parse(several)
 	if err != nil || packet.Flags != "COOKIE ACK,DATA,ABORT" || packet.Tag != 3 {
 		t.Errorf("%+v, %v", packet, err)
+	}
+	if tag, ok := InitTag(several[14+20:]); ok {
+		t.Errorf("COOKIE ACK is an INIT with tag %d", tag)
 	}
 	if got := DataTSNs(several[14+20:]); !slices.Equal(got, []uint32{1}) {
 		t.Errorf("TSNs %v", got)

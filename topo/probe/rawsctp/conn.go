@@ -24,6 +24,7 @@ const inboundPackets = 1024
 type conn struct {
 	stack   *Stack
 	key     fourTuple
+	peerTag uint32 // of the INIT that made it; none of a client's own
 	inbound chan []byte
 	read    *deadline.Deadline
 

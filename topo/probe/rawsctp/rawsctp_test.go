@@ -252,6 +252,35 @@ func TestSourcePortIsTheClients(t *testing.T) {
 	}
 }
 
+// A client that was cut off as it closed may choose the same port again, while its server still says SHUTDOWN ACK to nobody.
+func TestAClientThatWasCutOffBeginsAnew(t *testing.T) {
+	l := lab.New(t, 1500)
+	echo(t, open(t, rawsctp.Config{Enter: l.Server.Do}))
+	client := open(t, rawsctp.Config{Enter: l.Client.Do})
+	ctx := within(t, 5*time.Second)
+	local, remote := netip.AddrPortFrom(lab.Client, 40000), netip.AddrPortFrom(lab.Server, port)
+	a, err := client.Dial(ctx, local, remote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := exchange(ctx, a, 10); err != nil {
+		t.Fatal(err)
+	}
+	drop := []string{"FORWARD", "-p", "sctp", "-s", lab.Server.String(), "-j", "DROP"}
+	l.Iptables(t, append([]string{"-I"}, drop...)...)
+	if err := a.Shutdown(within(t, 200*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("nobody answered, and the close says %v", err)
+	}
+	l.Iptables(t, append([]string{"-D"}, drop...)...)
+	again, err := client.Dial(ctx, local, remote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(exchange(ctx, again, 10), again.Shutdown(ctx)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAbortReachesThePeer(t *testing.T) {
 	l := lab.New(t, 1500)
 	ends := echo(t, open(t, rawsctp.Config{Enter: l.Server.Do}))

@@ -150,7 +150,10 @@ func (s *Stack) run() {
 }
 
 func (s *Stack) deliver(d datagram) {
-	c := s.owner(d)
+	c, left := s.owner(d)
+	if left != nil {
+		_ = left.Close()
+	}
 	if c == nil {
 		s.noOwner.Add(1)
 		return
@@ -168,28 +171,29 @@ func (s *Stack) deliver(d datagram) {
 	}
 }
 
-// owner finds the association of a packet; an INIT for a listener makes one.
-func (s *Stack) owner(d datagram) *conn {
+// owner finds the association of a packet; an INIT for a listener makes one. A client that begins by another tag where it had
+// one has left that, whatever its state: the caller closes it.
+func (s *Stack) owner(d datagram) (c, left *conn) {
 	key := fourTuple{local: d.dst, remote: d.src}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c, ok := s.conns[key]; ok {
-		return c
-	}
-	if first, ok := packet.FirstChunk(d.data); !ok || first != packet.ChunkInit || s.closed {
-		return nil
+	c = s.conns[key]
+	tag, begins := packet.InitTag(d.data)
+	if !begins || s.closed || c != nil && c.peerTag == tag {
+		return c, nil
 	}
 	l, ok := s.listeners[d.dst]
 	if !ok {
 		l, ok = s.listeners[netip.AddrPortFrom(netip.IPv4Unspecified(), d.dst.Port())]
 	}
 	if !ok {
-		return nil
+		return c, nil
 	}
-	c := newConn(s, key)
+	left, c = c, newConn(s, key)
+	c.peerTag = tag
 	s.conns[key] = c
 	l.welcome(c)
-	return c
+	return c, left
 }
 
 // claim registers a client's four-tuple and picks a port when local has none.
