@@ -84,6 +84,8 @@ type Policy struct {
 	// RefuseFromLB are prefixes which, with everything inside them, are not
 	// taken from peers of role v1.PeerLB.
 	RefuseFromLB []netip.Prefix
+	// RefuseFromWorkers takes nothing from peers of role v1.PeerWorker.
+	RefuseFromWorkers bool
 }
 
 // Peer is one neighbour. All fields are comparable with ==.

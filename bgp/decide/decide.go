@@ -47,6 +47,9 @@ func Config(kind Kind, cfg v1.BGP, services []v1.Service, roles []v1.Role) bgp.C
 		// LOCAL_PREF. The standby would re-export that one, without MED, as
 		// MED does not cross an AS, and clients would prefer the standby.
 		c.Policy.RefuseFromLB = prefixes(cfg.VIPs)
+		// Workers announce nothing. What says so in a worker's name, as a pod
+		// behind its address could, would go on to the routers.
+		c.Policy.RefuseFromWorkers = true
 		// What an external peer says goes on to all nodes. Where service
 		// addresses and nodes are, none of them decides.
 		c.Policy.RefuseFromExternal = prefixes(slices.Concat(cfg.VIPs, nodes(cfg)))

@@ -196,6 +196,7 @@ func TestConfig(t *testing.T) {
 			if tt.want != nil {
 				tt.want(&want)
 			}
+			want.Policy.RefuseFromWorkers = tt.kind == LB // they announce nothing, whatever else is set
 			if tt.kind == LB && want.Policy.RefuseFromExternal == nil {
 				refused := []netip.Prefix{self}
 				for _, p := range want.Peers {

@@ -53,11 +53,7 @@ func (r rules) addGuard(req *api.SetPoliciesRequest) {
 	add(guardStatement, guardPrefixes, r.guard, api.RouteAction_ROUTE_ACTION_REJECT)
 	if r.accept != nil {
 		add(acceptStatement, acceptPrefixes, r.accept, api.RouteAction_ROUTE_ACTION_ACCEPT)
-		policy.Statements = append(policy.Statements, &api.Statement{
-			Name:       restStatement,
-			Conditions: &api.Conditions{NeighborSet: &api.MatchSet{Name: guardNeighbors, Type: api.MatchSet_TYPE_ANY}},
-			Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_REJECT},
-		})
+		policy.Statements = append(policy.Statements, refuseAll(restStatement, guardNeighbors))
 	}
 	req.Policies = append(req.Policies, policy)
 }

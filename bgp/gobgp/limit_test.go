@@ -21,8 +21,11 @@ func (r remote) announce(conn net.Conn, n int) {
 	}
 	attributes := []packet.PathAttributeInterface{
 		packet.NewPathAttributeOrigin(0),
-		packet.NewPathAttributeAsPath([]packet.AsPathParamInterface{packet.NewAs4PathParam(packet.BGP_ASPATH_ATTR_TYPE_SEQ, []uint32{64999})}),
+		packet.NewPathAttributeAsPath([]packet.AsPathParamInterface{packet.NewAs4PathParam(packet.BGP_ASPATH_ATTR_TYPE_SEQ, []uint32{externalASN})}),
 		hop,
+	}
+	if r.asn == ourASN {
+		attributes = append(attributes, packet.NewPathAttributeLocalPref(5000)) // better than any of ours
 	}
 	for i := range n {
 		nlri, err := packet.NewIPAddrPrefix(netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 32))
@@ -119,22 +122,64 @@ func TestGuardAgainstExternalPeers(t *testing.T) {
 		if err := s.SetPolicy(t.Context(), bgp.Policy{RefuseFromExternal: tt.refuse, AcceptFromExternal: tt.accept}); err != nil {
 			t.Fatal(err)
 		}
-		within := time.Now().Add(5 * time.Second)
-		for {
-			st, err := s.State(t.Context())
-			if err != nil || len(st.Sessions) != 1 || st.Sessions[0].State != bgp.Established {
-				t.Fatalf("%s: %+v, %v", tt.name, st, err)
-			}
-			if len(st.Routes) == tt.routes {
-				break
-			}
-			if time.Now().After(within) {
-				t.Fatalf("%s: %d routes, want %d", tt.name, len(st.Routes), tt.routes)
-			}
-			select {
-			case <-s.Watch():
-			case <-time.After(50 * time.Millisecond):
-			}
+		waitForRoutes(t, s, tt.name, tt.routes)
+	}
+}
+
+// LB nodes take nothing from workers, not even addresses that are announced by
+// nobody, and a change of that does not end the session.
+func TestNothingIsTakenFromWorkers(t *testing.T) {
+	s := started(t, Options{})
+	r := remote{t: t, address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(freePort(t))}, forgetful: true, asn: ourASN}
+	l := r.listen()
+	err := s.SetPeers(t.Context(), []bgp.Peer{{
+		Address: netip.MustParseAddr("127.0.0.2"), ASN: ourASN, Port: uint16(r.address.Port), Role: v1.PeerWorker, HoldTime: 90,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetAdvertisements(t.Context(), []v1.Advertisement{{Prefix: vip1, LocalPref: 1000}}); err != nil {
+		t.Fatal(err)
+	}
+	conn := r.accept(l, 10*time.Second)
+	r.establish(conn)
+	waitFor(t, s, 5*time.Second, bgp.Established)
+	r.announce(conn, 20)
+	wait(t, s, 5*time.Second, "has twenty prefixes", func(p bgp.Session) bool { return p.Accepted == 20 })
+	for _, tt := range []struct {
+		name   string
+		refuse bool
+		routes int
+	}{
+		{"nobody refuses, and a worker takes even a VIP of this node", false, 20},
+		{"refused", true, 0},
+		{"all again", false, 20},
+	} {
+		if err := s.SetPolicy(t.Context(), bgp.Policy{RefuseFromWorkers: tt.refuse}); err != nil {
+			t.Fatal(err)
+		}
+		waitForRoutes(t, s, tt.name, tt.routes)
+	}
+}
+
+// waitForRoutes waits until n routes are learned, while the only session stands.
+func waitForRoutes(t *testing.T, s *Speaker, when string, n int) {
+	t.Helper()
+	within := time.Now().Add(5 * time.Second)
+	for {
+		st, err := s.State(t.Context())
+		if err != nil || len(st.Sessions) != 1 || st.Sessions[0].State != bgp.Established {
+			t.Fatalf("%s: %+v, %v", when, st, err)
+		}
+		if len(st.Routes) == n {
+			return
+		}
+		if time.Now().After(within) {
+			t.Fatalf("%s: %d routes, want %d", when, len(st.Routes), n)
+		}
+		select {
+		case <-s.Watch():
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }

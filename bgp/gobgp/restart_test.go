@@ -1,6 +1,7 @@
 package gobgp
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -22,7 +23,10 @@ type remote struct {
 	t         *testing.T
 	address   *net.TCPAddr
 	forgetful bool
+	asn       uint32 // zero for externalASN
 }
+
+const externalASN = 64999
 
 const remoteRestartTime = 7 // seconds; longer than GoBGP's 5 s in IDLE
 
@@ -64,14 +68,15 @@ func (r remote) establish(conn net.Conn) {
 // open says who we are; keepalive agrees to what the other end is.
 func (r remote) open(conn net.Conn) {
 	r.t.Helper()
+	asn := cmp.Or(r.asn, externalASN)
 	capabilities := []packet.ParameterCapabilityInterface{
-		packet.NewCapMultiProtocol(packet.RF_IPv4_UC), packet.NewCapFourOctetASNumber(64999),
+		packet.NewCapMultiProtocol(packet.RF_IPv4_UC), packet.NewCapFourOctetASNumber(asn),
 	}
 	if !r.forgetful {
 		capabilities = append(capabilities, packet.NewCapGracefulRestart(false, false, remoteRestartTime,
 			[]*packet.CapGracefulRestartTuple{packet.NewCapGracefulRestartTuple(packet.RF_IPv4_UC, true)}))
 	}
-	open, err := packet.NewBGPOpenMessage(64999, 90, netip.MustParseAddr("198.51.100.99"), []packet.OptionParameterInterface{
+	open, err := packet.NewBGPOpenMessage(uint16(asn), 90, netip.MustParseAddr("198.51.100.99"), []packet.OptionParameterInterface{
 		packet.NewOptionParameterCapability(capabilities),
 	})
 	if err != nil {

@@ -27,6 +27,10 @@ const (
 	refusePrefixes  = "vips"
 	refuseNeighbors = "lb-nodes"
 
+	workersPolicy    = "refuse-workers-gpolicy"
+	workersStatement = "refuse-workers-gstmt"
+	workersNeighbors = "workers"
+
 	prependPolicy    = "prepend-standby-gpolicy"
 	prependStatement = "prepend-standby-%d-gstmt"
 	prependPrefixes  = "standby-%d"
@@ -41,6 +45,8 @@ type rules struct {
 	// refuse from lbs. Both or none: GoBGP takes an empty set as "any".
 	refuse []netip.Prefix
 	lbs    []netip.Addr
+	// workers bring nothing.
+	workers []netip.Addr
 	// guard is what external peers may not bring, accept all that they may;
 	// nil for no such bound. Neither without guarded.
 	guard, accept []netip.Prefix
@@ -61,6 +67,9 @@ func rulesOf(asn uint32, p bgp.Policy, peers map[netip.Addr]bgp.Peer, ads map[ne
 	if lbs := withRole(peers, v1.PeerLB); len(lbs) > 0 && len(p.RefuseFromLB) > 0 {
 		r.lbs = lbs
 		r.refuse = slices.SortedFunc(slices.Values(p.RefuseFromLB), netip.Prefix.Compare)
+	}
+	if p.RefuseFromWorkers {
+		r.workers = withRole(peers, v1.PeerWorker)
 	}
 	external := withRole(peers, v1.PeerExternal)
 	r.setGuard(p, external)
@@ -97,6 +106,9 @@ func (r rules) imports() []string {
 	var names []string
 	if len(r.refuse) > 0 {
 		names = append(names, refusePolicy)
+	}
+	if len(r.workers) > 0 {
+		names = append(names, workersPolicy)
 	}
 	if len(r.guarded) > 0 {
 		names = append(names, guardPolicy)
@@ -135,6 +147,12 @@ func (r rules) api() *api.SetPoliciesRequest {
 			Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_REJECT},
 		}}})
 	}
+	if len(r.workers) > 0 {
+		req.DefinedSets = append(req.DefinedSets, neighborSet(workersNeighbors, r.workers))
+		req.Policies = append(req.Policies, &api.Policy{Name: workersPolicy, Statements: []*api.Statement{
+			refuseAll(workersStatement, workersNeighbors),
+		}})
+	}
 	if len(r.guarded) > 0 {
 		r.addGuard(req)
 	}
@@ -159,6 +177,15 @@ func conditions(prefixes, neighbors string) *api.Conditions {
 	return &api.Conditions{
 		PrefixSet:   &api.MatchSet{Name: prefixes, Type: api.MatchSet_TYPE_ANY},
 		NeighborSet: &api.MatchSet{Name: neighbors, Type: api.MatchSet_TYPE_ANY},
+	}
+}
+
+// refuseAll is a statement that takes nothing from neighbors.
+func refuseAll(name, neighbors string) *api.Statement {
+	return &api.Statement{
+		Name:       name,
+		Conditions: &api.Conditions{NeighborSet: &api.MatchSet{Name: neighbors, Type: api.MatchSet_TYPE_ANY}},
+		Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_REJECT},
 	}
 }
 
@@ -260,6 +287,12 @@ func (r *run) refresh(ctx context.Context, old, want rules) error {
 	}
 	if !slices.Equal(old.refuse, want.refuse) {
 		if err := r.reread(ctx, v1.PeerLB); err != nil {
+			return err
+		}
+	}
+	// One of several workers that comes or goes concerns no other.
+	if (len(old.workers) > 0) != (len(want.workers) > 0) {
+		if err := r.reread(ctx, v1.PeerWorker); err != nil {
 			return err
 		}
 	}

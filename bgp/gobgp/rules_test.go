@@ -53,6 +53,18 @@ func TestRules(t *testing.T) {
 			peers:  map[netip.Addr]v1.PeerRole{worker: v1.PeerWorker},
 		},
 		{
+			name:    "from workers nothing is taken",
+			policy:  bgp.Policy{RefuseFromWorkers: true},
+			peers:   mesh,
+			want:    rules{workers: []netip.Addr{worker}},
+			imports: []string{"refuse-workers-gpolicy"},
+		},
+		{
+			name:   "without workers nobody is refused for one",
+			policy: bgp.Policy{RefuseFromWorkers: true},
+			peers:  map[netip.Addr]v1.PeerRole{client: v1.PeerExternal, lb2: v1.PeerLB},
+		},
+		{
 			name:  "without VIPs nothing is refused either",
 			peers: mesh,
 		},

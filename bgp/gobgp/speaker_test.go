@@ -19,6 +19,8 @@ import (
 	"github.com/weir-lb/weir/bgp"
 )
 
+const ourASN = 64512
+
 // freePort returns a port of this machine that nobody listens on.
 func freePort(t *testing.T) uint16 {
 	t.Helper()
@@ -31,7 +33,7 @@ func freePort(t *testing.T) uint16 {
 }
 
 func global(port uint16) bgp.Global {
-	return bgp.Global{ASN: 64512, RouterID: netip.MustParseAddr("198.51.100.10"), ListenPort: port}
+	return bgp.Global{ASN: ourASN, RouterID: netip.MustParseAddr("198.51.100.10"), ListenPort: port}
 }
 
 // started returns a speaker that runs, closed when the test ends.

@@ -26,7 +26,7 @@ const table = `|  EXTERNAL IP  | PORT  | PROTOCOL | BLOCK | SELECT |  MODE  |# O
 const (
 	policyOfMaster = `^Import policy:
     Default: (ROUTE_ACTION_)?ACCEPT
-(    Name (refuse-lb-vips|guard-external)-gpolicy:
+(    Name (refuse-lb-vips|refuse-workers|guard-external)-gpolicy:
 ( {8}[^\n]*\n)+)*Export policy:
     Default: (ROUTE_ACTION_)?ACCEPT
     Name set-next-hop-self-gpolicy:
