@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/weir-lb/weir/controller/decide"
+	"github.com/weir-lb/weir/controller/k8s"
 )
 
 func main() {
@@ -72,7 +73,17 @@ table changes nothing, and is named by the condition ` + "`Accepted` (`ValidWith
 ` + table([]string{"Annotation", "Instead"}, unserved) + `
 ### Fields, labels and annotations of Kubernetes
 
-` + table([]string{"Object", "Read", "Meaning"}, kubernetes)
+` + table([]string{"Object", "Read", "Meaning"}, kubernetes) + `
+### What is written to Services
+
+Beside the status, events and the conditions below:
+
+` + table([]string{"Object", "Written", "Meaning"}, written)
+}
+
+var written = [][]string{
+	{"Service", code(k8s.Finalizer) + " (finalizer)", "keeps a deleted Service until the nodes serve it no more"},
+	{"Service", code(decide.AnnotationServed) + " (annotation)", "the UID of the Service: that the finalizer is kube-weir's. With another value, as a copied manifest has it, it says nothing"},
 }
 
 var kubernetes = [][]string{
@@ -88,6 +99,7 @@ var kubernetes = [][]string{
 	{"Service", code("spec.ipFamilies"), "an address of each family, in this order; those of IPv6 are reserved and not published ([ADR 0016](adr/0016-unserved-addresses-unpublished.md))"},
 	{"Service", code("spec.ipFamilyPolicy"), code("RequireDualStack") + ": both or none, but one that the Service has stays; " + code("PreferDualStack") + ": what can be had"},
 	{"Node", code("node.kubernetes.io/exclude-from-external-load-balancers") + " (label)", "the node is no backend by its node ports"},
+	{"Node", code(decide.LabelZone) + " (label)", "LoxiLB's; without effect, and named by an event (" + code("LabelIgnored") + "): all load balancer nodes serve all Services"},
 	{"Node", code("status.addresses") + ", " + code("status.conditions"), "the IPv4 " + code("InternalIP") + ", and whether the node is " + code("Ready")},
 }
 

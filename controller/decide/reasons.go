@@ -48,7 +48,7 @@ const (
 	// Programmed. Others are those of nodes.
 	ReasonProgrammed      = "Programmed"      // Holds: every load balancer node serves it.
 	ReasonPending         = "Pending"         // Unknown: load balancer nodes have not said yet; wait, and look at their weir if it stays.
-	ReasonNoNode          = "NoNode"          // No node runs weir as load balancer; look at the pods behind the Service weir-lb in the controller's namespace.
+	ReasonNoNode          = "NoNode"          // No node runs weir as load balancer; look at the pods behind the Service weir-lb (as shipped: loxilb-lb-service) in the controller's namespace or kube-system.
 	ReasonNodeUnreachable = "NodeUnreachable" // Nothing was heard from a node for a while; look at its weir, and at the network between.
 	ReasonNotProgrammed   = "NotProgrammed"   // Nodes do not serve it, for several reasons; the message has each.
 )

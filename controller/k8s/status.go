@@ -21,7 +21,8 @@ const Finalizer = "service.kubernetes.io/load-balancer-cleanup"
 
 // mark is the annotation that comes and goes with the finalizer, in one write:
 // other load balancers use the same finalizer, and a Service whose type changed
-// has no class any more that says whose it was.
+// has no class any more that says whose it was. Annotations are copied with
+// manifests, so its value is the UID of the Service that it was written to.
 const mark = decide.AnnotationServed
 
 // conditionPrefix marks the conditions of a Service that are the controller's.
@@ -52,9 +53,28 @@ type status struct {
 func (c change) empty() bool { return c.meta == nil && c.status == nil }
 
 // claimed says that a Service is the controller's, or was: by its class, or by
-// what the controller has written to it.
+// what the controller has written to it. A mark with another value says nothing:
+// it came with the manifest of another Service.
 func claimed(o *corev1.Service) bool {
-	return decide.Serves(o) || o.Annotations[mark] != "" || slices.ContainsFunc(o.Status.Conditions, ours)
+	return decide.Serves(o) || marked(o) || slices.ContainsFunc(o.Status.Conditions, ours)
+}
+
+func marked(o *corev1.Service) bool {
+	value, ok := o.Annotations[mark]
+	return ok && value == string(o.UID)
+}
+
+// guarded is the metadata of a Service with finalizer and mark.
+func guarded(o *corev1.Service) *metadata {
+	m := &metadata{slices.Clone(o.Finalizers), maps.Clone(o.Annotations)}
+	if m.annotations == nil {
+		m.annotations = map[string]string{}
+	}
+	m.annotations[mark] = string(o.UID)
+	if !slices.Contains(m.finalizers, Finalizer) {
+		m.finalizers = append(m.finalizers, Finalizer)
+	}
+	return m
 }
 
 func ours(c metav1.Condition) bool { return strings.HasPrefix(c.Type, conditionPrefix) }
@@ -74,15 +94,12 @@ func lacks(o *corev1.Service, decided *v1.ControllerService, now metav1.Time) ch
 
 func advance(o *corev1.Service, decided *v1.ControllerService, now metav1.Time) change {
 	var c change
-	if !slices.Contains(o.Finalizers, Finalizer) || o.Annotations[mark] == "" {
-		c.meta = &metadata{slices.Clone(o.Finalizers), maps.Clone(o.Annotations)}
-		if c.meta.annotations == nil {
-			c.meta.annotations = map[string]string{}
-		}
-		c.meta.annotations[mark] = "yes"
-		if !slices.Contains(c.meta.finalizers, Finalizer) {
-			c.meta.finalizers = append(c.meta.finalizers, Finalizer)
-		}
+	// Conditions cannot come with a manifest: beside them any mark will do, that
+	// of an earlier version, or what a manifest that is applied again and again
+	// has in it, and would have again after every write.
+	mine := marked(o) || o.Annotations[mark] != "" && slices.ContainsFunc(o.Status.Conditions, ours)
+	if !slices.Contains(o.Finalizers, Finalizer) || !mine {
+		c.meta = guarded(o)
 	}
 	want := status{ingress: ingress(o, decided), conditions: conditions(o, decided, now)}
 	if !sameIngress(o.Status.LoadBalancer.Ingress, want.ingress) || news(o.Status.Conditions, want.conditions) {
@@ -95,13 +112,18 @@ func advance(o *corev1.Service, decided *v1.ControllerService, now metav1.Time) 
 // its type or class changed, or it is being deleted.
 func retreat(o *corev1.Service) change {
 	var c change
+	written := o.DeletionTimestamp == nil && slices.ContainsFunc(o.Status.Conditions, ours)
+	if written && slices.Contains(o.Finalizers, Finalizer) && !marked(o) {
+		// Once the conditions are off, nothing else would say whose it was.
+		return change{meta: guarded(o)}
+	}
 	if slices.Contains(o.Finalizers, Finalizer) || o.Annotations[mark] != "" {
 		c.release = true
 		c.meta = &metadata{slices.Clone(o.Finalizers), maps.Clone(o.Annotations)}
 		c.meta.finalizers = slices.DeleteFunc(c.meta.finalizers, func(f string) bool { return f == Finalizer })
 		delete(c.meta.annotations, mark)
 	}
-	if o.DeletionTimestamp == nil && slices.ContainsFunc(o.Status.Conditions, ours) {
+	if written {
 		c.status = &status{conditions: slices.DeleteFunc(slices.Clone(o.Status.Conditions), ours)}
 		if o.Spec.Type == corev1.ServiceTypeLoadBalancer {
 			// A class changes by way of another type, with which the apiserver

@@ -20,7 +20,7 @@ type edit func(*corev1.Service)
 func service(edits ...edit) *corev1.Service {
 	class, proxy := "weir-lb.io/weir", corev1.LoadBalancerIPModeProxy
 	o := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a", Finalizers: []string{Finalizer}, Annotations: map[string]string{mark: "yes"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a", UID: "uid-a", Finalizers: []string{Finalizer}, Annotations: map[string]string{mark: "uid-a"}},
 		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, LoadBalancerClass: &class},
 		Status: corev1.ServiceStatus{
 			LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "10.0.0.1", IPMode: &proxy}}},
@@ -57,9 +57,13 @@ func says(c v1.Condition) func(*v1.ControllerService) {
 	return func(d *v1.ControllerService) { d.Conditions = append(d.Conditions, c) }
 }
 
-func unmarked(o *corev1.Service)    { delete(o.Annotations, mark) }
-func noFinalizer(o *corev1.Service) { o.Finalizers = nil }
-func noStatus(o *corev1.Service)    { o.Status = corev1.ServiceStatus{} }
+func unmarked(o *corev1.Service) { delete(o.Annotations, mark) }
+
+// markedBefore has the mark of an earlier version, or of the Service whose
+// manifest it was made from.
+func markedBefore(o *corev1.Service) { o.Annotations[mark] = "yes" }
+func noFinalizer(o *corev1.Service)  { o.Finalizers = nil }
+func noStatus(o *corev1.Service)     { o.Status = corev1.ServiceStatus{} }
 func clusterIP(o *corev1.Service) {
 	o.Spec.Type, o.Spec.LoadBalancerClass = corev1.ServiceTypeClusterIP, nil
 }
@@ -113,6 +117,17 @@ func TestLacks(t *testing.T) {
 			"release; finalizers ; unmarked; ingress 10.0.0.1; conditions Fine"},
 		{"its type changed after a crash between finalizer and status", service(clusterIP, noStatus), nil, "release; finalizers ; unmarked"},
 		{"its type changed, and only the conditions are left", service(clusterIP, noFinalizer, unmarked), nil, "ingress ; conditions Fine"},
+		{"the mark came with a manifest, and so did the finalizer", service(markedBefore, noStatus), decided(),
+			"finalizers " + Finalizer + "; marked; ingress 10.0.0.1; conditions Accepted Reachable"},
+		{"the mark of an earlier version, or of a manifest that is applied again and again", service(markedBefore), decided(), ""},
+		{"deleted, with the mark of an earlier version", service(beingDeleted, markedBefore), nil, "release; finalizers ; unmarked"},
+		{"its type changed under the mark of an earlier version: marked first, as its conditions go", service(clusterIP, markedBefore), nil,
+			"finalizers " + Finalizer + "; marked"},
+		{"and then deleted", service(clusterIP, markedBefore, beingDeleted), nil, "release; finalizers ; unmarked"},
+		{"its type changed, and the mark was taken off by hand", service(clusterIP, unmarked), nil, "finalizers " + Finalizer + "; marked"},
+		{"of another class, with the mark of the Service that it is a copy of", service(otherClass, markedBefore, noStatus), nil, ""},
+		{"of no such type, with such a mark", service(clusterIP, markedBefore, noStatus), nil, ""},
+		{"of another class and being deleted, with such a mark", service(otherClass, markedBefore, noStatus, beingDeleted), nil, ""},
 		{"the finalizer is of another load balancer", service(clusterIP, unmarked, noStatus), nil, ""},
 	} {
 		if got := printChange(lacks(row.object, row.decided, metav1.Unix(2, 0))); got != row.want {
@@ -186,8 +201,12 @@ func printChange(c change) string {
 	}
 	if c.meta != nil {
 		marked := "unmarked"
-		if c.meta.annotations[mark] != "" {
+		switch c.meta.annotations[mark] {
+		case "":
+		case "uid-a":
 			marked = "marked"
+		default:
+			marked = "marked as another Service"
 		}
 		words = append(words, "finalizers "+strings.Join(c.meta.finalizers, " "), marked)
 	}

@@ -123,15 +123,25 @@ var _ = Describe("A Service", Ordered, func() {
 	})
 
 	It("of no class, of another class, or of no such type is never touched", func(ctx SpecContext) {
+		// Made from the manifest of a Service of weir's, mark and all; the finalizer is its own load balancer's.
+		copied := web{name: "copied", port: 80, lines: []string{"type: LoadBalancer", "loadBalancerClass: example.com/lb"}}.
+			noted("weir-lb.io/served: 0c8fd61a-7c52-4f0e-9d4c-2c7f5b1d5a10")
 		others := []web{
 			{name: "none", port: 80, lines: []string{"type: LoadBalancer"}},
 			{name: "other", port: 80, lines: []string{"type: LoadBalancer", "loadBalancerClass: example.com/lb"}},
 			{name: "inner", port: 80, lines: []string{"type: ClusterIP"}},
+			copied,
 		}
 		before := map[string]string{}
 		for _, w := range others {
 			l.remove(w.name)
 			l.apply(ctx, w.manifest(), w.on("pod1"))
+			if w.name == copied.name {
+				Expect(l.kube.patch(ctx, servicePath(w.name), `{"metadata":{"finalizers":["service.kubernetes.io/load-balancer-cleanup"]}}`)).To(Succeed())
+				DeferCleanup(func(ctx context.Context) error {
+					return l.kube.patch(ctx, servicePath(copied.name), `{"metadata":{"finalizers":null}}`)
+				})
+			}
 			o, err := l.service(ctx, w.name)
 			Expect(err).NotTo(HaveOccurred())
 			before[w.name] = o.Metadata.ResourceVersion
