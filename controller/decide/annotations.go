@@ -23,7 +23,6 @@ const (
 
 // The annotations as messages name them.
 const (
-	annotationStaticIP   = prefixLoxiLB + "staticIP"
 	annotationPodNetwork = prefixLoxiLB + "usepodnetwork"
 	annotationLiveness   = prefixLoxiLB + "liveness"
 )
@@ -40,7 +39,9 @@ type settings struct {
 	withdraw   bool
 	podNetwork bool
 	pool       string
-	staticIP   string
+	// staticIP is an annotation's value, and staticIPKey its name as the Service
+	// has it.
+	staticIP, staticIPKey string
 	// idleTimeout in seconds, zero for that of the protocol.
 	idleTimeout uint32
 	// affinity in seconds, zero for none. sources may come in, all if none.

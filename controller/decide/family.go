@@ -54,7 +54,7 @@ func readFamilies(spec corev1.ServiceSpec) (wants []ipam.Want, together bool, ba
 func (s *service) readWanted() *refusal {
 	asked := map[bool]string{} // by whom, for IPv6 and IPv4
 	for _, w := range []struct{ where, text string }{
-		{"spec.loadBalancerIP", s.obj.Spec.LoadBalancerIP}, {annotationStaticIP, s.staticIP},
+		{"spec.loadBalancerIP", s.obj.Spec.LoadBalancerIP}, {s.staticIPKey, s.staticIP},
 	} {
 		if w.text == "" {
 			continue

@@ -40,7 +40,7 @@ func FuzzWanted(f *testing.F) {
 	f.Add("::", "192.0.2.1,,", uint8(3))
 	f.Fuzz(func(t *testing.T, spec, annotation string, choice uint8) {
 		list := [][]corev1.IPFamily{{"IPv4"}, {"IPv6"}, {"IPv4", "IPv6"}, {"IPv6", "IPv4"}}[choice%4]
-		o := lb("a", ports("80:30080/TCP"), families("RequireDualStack", list...), clusterIPs("10.43.0.1"), wanted(spec), note(annotationStaticIP, annotation))
+		o := lb("a", ports("80:30080/TCP"), families("RequireDualStack", list...), clusterIPs("10.43.0.1"), wanted(spec), note("loxilb.io/staticIP", annotation))
 		s := readService(o, controller.Config{})
 		if s.refusal != nil {
 			if s.refusal.reason != ReasonInvalidAddress || strings.Contains(s.refusal.message, "\n") {

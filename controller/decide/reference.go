@@ -45,8 +45,8 @@ var annotationTable = []Annotation{
 		s.pool = value
 		return nil
 	}},
-	{"staticIP", "address, or one of each family, comma separated", "the addresses to give, as spec.loadBalancerIP", func(s *settings, _, value string) *refusal {
-		s.staticIP = value
+	{"staticIP", "address, or one of each family, comma separated", "the addresses to give, as spec.loadBalancerIP", func(s *settings, key, value string) *refusal {
+		s.staticIP, s.staticIPKey = value, key
 		return nil
 	}},
 	{"epselect", "rr, roundrobin, persist", "how a backend is chosen; persist is spec.sessionAffinity: ClientIP, other values are ignored", func(s *settings, key, value string) *refusal {

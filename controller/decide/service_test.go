@@ -212,6 +212,8 @@ func TestService(t *testing.T) {
 			"Accepted=false/InvalidAddress " + refused, "keep one of them", nil},
 		{"a wish that is no address", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/staticIP", "10.0.0.300")), slices: onWorker1},
 			"Accepted=false/InvalidAddress " + refused, `loxilb.io/staticIP: "10.0.0.300" is no IPv4 address`, nil},
+		{"which is named by the prefix that the Service has", world{service: lb("a", ports("80:30080/TCP"), note("weir-lb.io/staticIP", "10.0.0.300")), slices: onWorker1},
+			"Accepted=false/InvalidAddress " + refused, `weir-lb.io/staticIP: "10.0.0.300" is no IPv4 address`, nil},
 		{"an address that another service has", world{service: lb("a", ports("9000:30080/TCP"), note("loxilb.io/staticIP", "10.0.0.200")), slices: onWorker1},
 			"Accepted=true/Valid Allocated=false/AddressInUse", "port 9000/tcp of 10.0.0.200 belongs to default/neighbour; use another port or address", nil},
 		{"addresses of nodes in a pool are passed over", world{service: lb("a", ports("80:30080/TCP")), slices: onWorker1, nodes: nodesInPool},
