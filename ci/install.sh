@@ -101,6 +101,22 @@ hints() {
 	say "what kind-up says to try works"
 }
 
+# another: gives each node the images by another tag, as if a new version were in its registry.
+another() {
+	local node image
+	for node in $(kind get nodes); do
+		for image in weir kube-weir; do
+			docker exec "$node" ctr -n k8s.io images tag "ghcr.io/weir-lb/$image:latest" "ghcr.io/weir-lb/$image:$1" >/dev/null
+		done
+	done
+}
+
+# runs TAG: every pod of weir runs that image, and is ready.
+runs() {
+	shown "^(ghcr.io/weir-lb/(kube-)?weir:$1 true )+\$" 60 kubectl -n weir-system get pods \
+		-o 'jsonpath={range .items[*]}{.spec.containers[0].image} {.status.containerStatuses[0].ready} {end}'
+}
+
 # clean: nothing of weir is left on the four machines, by what the kind suite asks of them.
 clean() { here go run ./scenarios/kind/up -clean -name "$KIND_CLUSTER_NAME" -dir "build/kind/$id"; }
 
@@ -141,12 +157,18 @@ walk() {
 	shown 'Served by web' 60 docker exec "$master" curl -s --max-time 2 http://192.168.80.200
 	told 'kubectl drain' 'drained' 10 kubectl drain "$KIND_CLUSTER_NAME-worker3" --ignore-daemonsets --delete-emptydir-data --force --dry-run=server
 	told 'kubectl cordon' 'cordoned' 10 kubectl cordon "$KIND_CLUSTER_NAME-worker3" --dry-run=server
+	another next
+	block Upgrade | grep -v '^helm ' | swap VERSION next | swap my-weir "$work/my-weir" | play Upgrade
+	runs next
+	shown 'Served by web' 60 docker exec "$master" curl -s --max-time 2 http://192.168.80.200
 	uninstall "kubectl delete -k $work/my-weir" web
 
 	block Helm | swap 'helm install weir' 'helm install weir --wait --timeout=3m' | play Helm
 	here kubectl expose pod web --port 80 --type LoadBalancer --overrides '{"spec": {"loadBalancerClass": "weir-lb.io/weir"}}' >/dev/null
 	shown ' 192\.168\.80\.200 ' 60 kubectl get svc web
 	shown 'Served by web' 60 docker exec "$master" curl -s --max-time 2 http://192.168.80.200
+	block Upgrade | grep '^helm ' | swap VERSION next | swap 'helm upgrade weir' 'helm upgrade weir --wait --timeout=3m' | play 'Upgrade, with Helm'
+	runs next
 	uninstall 'helm uninstall weir --namespace weir-system --wait' web
 	met 'weir --cleanup' # by deploy/cleanup, on every node
 }
