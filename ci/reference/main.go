@@ -94,13 +94,13 @@ var kubernetes = [][]string{
 	{"Service", code("service.beta.kubernetes.io/load-balancer-source-ranges") + " (annotation)", "the same, comma separated, where the field is empty"},
 	{"Service", code("spec.ports"), "TCP, UDP and SCTP; " + code("nodePort") + " is the backends' unless pods are sent to"},
 	{"Service", code("spec.allocateLoadBalancerNodePorts"), code("false") + " without any node port: as " + code("usepodnetwork: yes")},
-	{"Service", code("spec.externalTrafficPolicy"), code("Local") + ": only nodes with an endpoint are backends"},
+	{"Service", code("spec.externalTrafficPolicy"), code("Local") + ": of the nodes that may be backends, only those with an endpoint are"},
 	{"Service", code("spec.sessionAffinity") + ", " + code("spec.sessionAffinityConfig"), code("ClientIP") + ": a client keeps its backend"},
 	{"Service", code("spec.ipFamilies"), "an address of each family, in this order; those of IPv6 are reserved and not published ([ADR 0016](adr/0016-unserved-addresses-unpublished.md))"},
 	{"Service", code("spec.ipFamilyPolicy"), code("RequireDualStack") + ": both or none, but one that the Service has stays; " + code("PreferDualStack") + ": what can be had"},
-	{"Node", code("node.kubernetes.io/exclude-from-external-load-balancers") + " (label)", "the node is no backend by its node ports"},
+	{"Node", code("node.kubernetes.io/exclude-from-external-load-balancers") + " (label)", "the node is no backend by its node ports, and with " + code("externalTrafficPolicy: Local") + " the pods on it are not reached; kubeadm sets it on its control plane"},
 	{"Node", code(decide.LabelZone) + " (label)", "LoxiLB's; without effect, and named by an event (" + code("LabelIgnored") + "): all load balancer nodes serve all Services"},
-	{"Node", code("status.addresses") + ", " + code("status.conditions"), "the IPv4 " + code("InternalIP") + ", and whether the node is " + code("Ready")},
+	{"Node", code("status.addresses") + ", " + code("status.conditions"), "the IPv4 " + code("InternalIP") + ", and whether the node is " + code("Ready") + ": one that is not is no backend by its node ports"},
 }
 
 func code(s string) string { return "`" + s + "`" }

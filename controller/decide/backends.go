@@ -90,16 +90,17 @@ func podBackends(endpoints []endpoint, c *cluster) []v1.Backend {
 	return backends
 }
 
-// localBackends are the nodes that have endpoints, each weighted by how many
-// it has, so that every pod gets the same share.
+// localBackends are the eligible nodes that have endpoints, each weighted by
+// how many it has, so that every pod gets the same share.
 func localBackends(endpoints []endpoint, nodePort uint16, c *cluster) ([]v1.Backend, []string) {
 	pods := map[netip.Addr]int{}
 	missing := map[string]bool{}
 	for _, e := range endpoints {
-		if a, ok := c.nodes[e.node]; ok {
-			pods[a]++
-		} else {
+		a, known := c.nodes[e.node]
+		if !known {
 			missing[e.node] = true
+		} else if _, ok := slices.BinarySearchFunc(c.eligible, a, netip.Addr.Compare); ok {
+			pods[a]++
 		}
 	}
 	addrs := slices.SortedFunc(maps.Keys(pods), netip.Addr.Compare)
@@ -154,6 +155,10 @@ func noBackends(s *service, p port, c *cluster, missing []string) *refusal {
 		return refuse(ReasonNoReadyEndpoints, "port %s (name %q): no EndpointSlice of the service has a ready endpoint for it; clients are refused until one is ready",
 			p.Port, p.name)
 	}
-	return refuse(ReasonNoEligibleNode, "port %s: no Node is ready and without the label %s; clients are refused until one is",
-		p.Port, corev1.LabelNodeExcludeBalancers)
+	of := "no Node"
+	if s.obj.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
+		of = "of the Nodes with endpoints none"
+	}
+	return refuse(ReasonNoEligibleNode, "port %s: %s is ready and without the label %s; clients are refused until one is",
+		p.Port, of, corev1.LabelNodeExcludeBalancers)
 }

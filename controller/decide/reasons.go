@@ -43,7 +43,7 @@ const (
 	ReasonNoReadyEndpoints = "NoReadyEndpoints" // A port has no ready endpoint, and its clients are refused; look at the pods and the selector.
 	ReasonNoNodeAddress    = "NoNodeAddress"    // Endpoints are on a Node that is not known, or has no IPv4 InternalIP; add the Node or its address.
 	ReasonTooManyEndpoints = "TooManyEndpoints" // A port has more endpoints than are served, or all ports together; scale down, or do as the message says.
-	ReasonNoEligibleNode   = "NoEligibleNode"   // No Node is ready and without the label that excludes it from load balancers; mend a Node or take the label off.
+	ReasonNoEligibleNode   = "NoEligibleNode"   // No Node, or with externalTrafficPolicy Local none that has endpoints, is ready and without the label that excludes it from load balancers; mend a Node or take the label off.
 
 	// Programmed. Others are those of nodes.
 	ReasonProgrammed      = "Programmed"      // Holds: every load balancer node serves it.

@@ -36,6 +36,8 @@ func TestService(t *testing.T) {
 		cfg     func(*controller.Config)
 		last    controller.Memory
 	}
+	excluded := func(n *corev1.Node) { n.Labels = map[string]string{corev1.LabelNodeExcludeBalancers: ""} }
+	unready := func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionUnknown }
 	onWorker1 := []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.2.5@worker1")}
 	nodesInPool := []*corev1.Node{node("worker3", "10.0.0.1"), node("edge", "192.168.80.104", func(n *corev1.Node) {
 		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: "10.0.0.2"},
@@ -151,10 +153,27 @@ func TestService(t *testing.T) {
 		{"Local: a node that nobody knows",
 			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.2.5@worker9")}},
 			notReached + "NoNodeAddress", `"worker9", but no such Node has an IPv4 InternalIP`, []string{"10.0.0.1:80/tcp default ->  (default/a)"}},
+		{"Local: no node that is excluded or not ready, and the pods there do not weigh",
+			world{service: lb("a", ports("80:30080/TCP")), nodes: []*corev1.Node{node("worker3", "192.168.80.103", unready), node("worker4", "192.168.80.104", excluded)},
+				slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.2.5@worker1", "10.42.4.1@worker3", "10.42.5.1@worker4", "10.42.5.2@worker4")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"Local: a pod that ends on a node that may be a backend serves until its end",
+			world{service: lb("a", ports("80:30080/TCP")), nodes: []*corev1.Node{node("worker3", "192.168.80.103", func(n *corev1.Node) { n.Spec.Unschedulable = true })},
+				slices: []*discoveryv1.EndpointSlice{ending(slice("a", "=8080", "!10.42.4.1@worker3"), true)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.103:30080 (default/a)"}},
+		{"Local: pods on nodes that are excluded alone",
+			world{service: lb("a", ports("80:30080/TCP")), nodes: []*corev1.Node{node("worker4", "192.168.80.104", excluded)},
+				slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.5.1@worker4")}},
+			notReached + "NoEligibleNode", "port 80/tcp: of the Nodes with endpoints none is ready and without the label " + corev1.LabelNodeExcludeBalancers,
+			[]string{"10.0.0.1:80/tcp default ->  (default/a)"}},
+		{"usepodnetwork: pods on a node that is excluded as well",
+			world{service: lb("a", ports("80:0/TCP"), note("loxilb.io/usepodnetwork", "yes")), nodes: []*corev1.Node{node("worker4", "192.168.80.104", excluded)},
+				slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.5.1@worker4")}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 10.42.5.1:8080 (default/a)"}},
 		{"Cluster: every ready node without the exclusion label, masters too",
 			world{service: lb("a", ports("80:30080/TCP"), spec(cluster4)), slices: onWorker1, nodes: []*corev1.Node{
-				node("worker3", "192.168.80.103", func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionUnknown }),
-				node("worker4", "192.168.80.104", func(n *corev1.Node) { n.Labels = map[string]string{corev1.LabelNodeExcludeBalancers: ""} }),
+				node("worker3", "192.168.80.103", unready),
+				node("worker4", "192.168.80.104", excluded),
 				node("worker5", "192.168.80.105", func(n *corev1.Node) { n.Status.Conditions = nil }),
 				node("worker6", "2001:db8::6"),
 			}},
