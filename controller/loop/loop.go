@@ -43,8 +43,8 @@ type Options struct {
 	// were skipped, in one of Run's goroutines. Optional.
 	Notify func(events []v1.Event, problems []v1.Problem, skipped []string)
 	// Publish tells the cluster what was decided on a snapshot, after the nodes
-	// were told and the memory was saved: what could be forgotten is not
-	// promised. Optional; it is called in one of Run's goroutines.
+	// were told and the memory was saved: where that failed, another controller
+	// may lead. Optional; it is called in one of Run's goroutines.
 	Publish func(snap controller.Snapshot, services []v1.ControllerService, events []v1.Event)
 }
 
@@ -153,9 +153,11 @@ func (l *Loop) work(ctx context.Context, updates <-chan controller.Update) {
 	}
 }
 
-// take decides on an update. What was decided is saved before any node hears
-// of it: an address that was given out is never forgotten. It says whether it
-// could be saved.
+// take decides on an update, saves what the next start needs of it, and tells
+// the nodes even where that failed: traffic waits for no disk and no apiserver,
+// and nodes know an older leader by its epoch. Statuses have none, so nothing is
+// published then: a ConfigMap that cannot be written may be another leader's by
+// now, and the statuses with it. It says whether it could be saved.
 func (l *Loop) take(u controller.Update, now time.Time) bool {
 	last := l.opts.Memory.Memory()
 	d := decide.Decide(u.Snapshot, l.opts.Config, last)
