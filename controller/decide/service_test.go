@@ -10,7 +10,6 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -354,34 +353,6 @@ func TestService(t *testing.T) {
 				t.Errorf("master2 serves something else than master1:\n%s", diff)
 			}
 		})
-	}
-}
-
-func from(ranges ...string) func(*corev1.Service) {
-	return spec(func(s *corev1.ServiceSpec) { s.LoadBalancerSourceRanges = ranges })
-}
-
-// affinity asks that clients keep their backend; 0 says nothing of the time.
-func affinity(seconds int32) func(*corev1.Service) {
-	return spec(func(s *corev1.ServiceSpec) {
-		s.SessionAffinity = corev1.ServiceAffinityClientIP
-		if seconds > 0 {
-			s.SessionAffinityConfig = &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: &seconds}}
-		}
-	})
-}
-
-var compareAddrs = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
-
-func hold(address string, port uint16) ipam.Hold {
-	h := ipam.Hold{Ports: []ipam.Port{{Number: port, Protocol: v1.TCP}}}
-	h.Set(netip.MustParseAddr(address))
-	return h
-}
-
-func ingress(ip, host string) func(*corev1.Service) {
-	return func(s *corev1.Service) {
-		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: ip, Hostname: host}}
 	}
 }
 
