@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -64,6 +65,24 @@ func assign(services []*service, incomplete bool, nodes map[netip.Addr]string, c
 		}
 	}
 	return held
+}
+
+// moved tells of the addresses that took the place of others: clients, and DNS
+// that is written by hand, have to be led there.
+func moved(services []*service) map[string]string {
+	out := map[string]string{}
+	for _, s := range services {
+		for _, g := range s.given {
+			if g.Left == nil {
+				continue
+			}
+			if out[s.key] != "" {
+				out[s.key] += "; "
+			}
+			out[s.key] += fmt.Sprintf("%s now: %s", g.Address, g.Left)
+		}
+	}
+	return out
 }
 
 // nodeAddresses are all by which the nodes are reached, with the nodes' names.

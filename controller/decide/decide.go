@@ -14,6 +14,9 @@ type Decision struct {
 	Services []v1.ControllerService
 	// Frontends of those that are served, by namespace/name.
 	Frontends map[string][]v1.Frontend
+	// Moved has the Services whose address took the place of another one, by
+	// namespace/name, with which ones and why.
+	Moved map[string]string
 	// Nodes that run weir, load balancers first, then by address.
 	Nodes []Node
 	// Zoned names the Nodes with LabelZone, in order.
@@ -62,6 +65,7 @@ func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Mem
 		d.Nodes = append(d.Nodes, Node{Instance: n, State: v1.NodeState{BGP: mesh(n, lbs, peers, cfg)}})
 	}
 	d.Services = report(services, held, ranks, lbs)
+	d.Moved = moved(services)
 	d.Zoned = zoned(snap.Nodes)
 	d.Pools = usage(cfg.Pools, held, ofNodes)
 	d.Memory = controller.Memory{Addresses: held, LBs: order}

@@ -17,6 +17,9 @@ func Events(before, after Decision) []v1.Event {
 		old[serviceName(s)] = s
 	}
 	for _, s := range after.Services {
+		if text, ok := after.Moved[s.Namespace+"/"+s.Name]; ok {
+			events = append(events, v1.Event{Object: serviceName(s), Type: v1.EventWarning, Reason: ReasonAddressMoved, Message: shorten(oneLine(text), maxMessage)})
+		}
 		events = append(events, conditionEvents(old[serviceName(s)], s)...)
 		delete(old, serviceName(s))
 	}

@@ -81,3 +81,49 @@ func TestEvents(t *testing.T) {
 		last = d
 	}
 }
+
+// TestMovedAddressIsToldWithItsReason holds that a service which has to leave its
+// address without having asked for another says so once, and why.
+func TestMovedAddressIsToldWithItsReason(t *testing.T) {
+	const first, second = "10.0.0.0/30", "10.0.1.0/30"
+	shared := []*corev1.Service{lb("a", ports("80:30080/TCP")), lb("b", ports("81:30081/TCP"))}
+	taken := []*corev1.Service{lb("a", ports("80:30080/TCP", "81:30082/TCP")), shared[1]}
+	asked := []*corev1.Service{shared[0], lb("b", ports("81:30081/TCP"), wanted("10.0.0.2"))}
+	told := func(s *corev1.Service) {
+		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "10.0.0.1"}}
+	}
+	for _, row := range []struct {
+		says          string
+		before, after []*corev1.Service
+		pool          string
+		want          []string
+	}{
+		{"nothing moves", shared, shared, first, nil},
+		{"one wants a port of the address that both share", shared, taken, first, []string{
+			"Warning service/default/a AddressMoved: 10.0.0.2 now: address in use: port 81/tcp of 10.0.0.1 belongs to default/b; use another port or address"}},
+		{"one asks for another address", shared, asked, first, nil},
+		{"the pool is another one", shared[:1], shared[:1], second, []string{
+			"Warning service/default/a AddressMoved: 10.0.1.1 now: address outside the pools: 10.0.0.1 is in no pool; use one of defaultPool (10.0.1.1-10.0.1.2), or add a pool with --cidrPools"}},
+		{"and the controller has begun anew with it", nil, []*corev1.Service{lb("a", ports("80:30080/TCP"), told)}, second, []string{
+			"Warning service/default/a AddressMoved: 10.0.1.1 now: address outside the pools: 10.0.0.1 is in no pool; use one of defaultPool (10.0.1.1-10.0.1.2), or add a pool with --cidrPools"}},
+		{"it is deleted", shared, nil, first, nil},
+	} {
+		last := Decision{}
+		if row.before != nil {
+			last = Decide(controller.Snapshot{Services: row.before}, controller.Config{Pools: mustPools(t, first)}, controller.Memory{})
+		}
+		var got []string
+		for range 2 { // the second time nothing is new
+			d := Decide(controller.Snapshot{Services: row.after}, controller.Config{Pools: mustPools(t, row.pool)}, last.Memory)
+			for _, e := range Events(last, d) {
+				if e.Reason == ReasonAddressMoved {
+					got = append(got, fmt.Sprintf("%s %s %s: %s", e.Type, e.Object, e.Reason, e.Message))
+				}
+			}
+			last = d
+		}
+		if diff := cmp.Diff(row.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", row.says, diff)
+		}
+	}
+}

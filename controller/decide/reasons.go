@@ -24,6 +24,7 @@ const (
 	// Allocated.
 	ReasonAssigned            = "Assigned"            // Holds: the service has an address.
 	ReasonAssignedPartly      = "AssignedPartly"      // Holds: of PreferDualStack, the service has an address of one family; the message says why not of the other.
+	ReasonAddressMoved        = "AddressMoved"        // An event: the service has another address than before, which it did not ask for; lead clients and DNS there, or mend what the message names.
 	ReasonPoolExhausted       = "PoolExhausted"       // The pool has no free address; make it larger (--cidrPools), or remove services.
 	ReasonAddressInUse        = "AddressInUse"        // The wanted address and port belong to another service; choose another, or remove that service.
 	ReasonAddressOutsidePools = "AddressOutsidePools" // The wanted address is in no pool that may give it; choose one inside, or add it to --cidrPools.

@@ -100,6 +100,10 @@ type Given struct {
 	Pool    string
 	// Err wraps one of the sentinels and says what to do.
 	Err error
+	// Left is set where Address takes the place of another one that was not given
+	// up by asking for this one: it wraps one of the sentinels, and says why that
+	// cannot be kept.
+	Left error
 }
 
 // Assignment answers a Request.
@@ -138,7 +142,7 @@ func Assign(pools []Pool, requests []Request, opts Options) []Assignment {
 		out[i] = Assignment{Owner: r.Owner, Given: make([]Given, len(r.Wants))}
 	}
 	for _, step := range []func(*table, Request, []Given){
-		keepUnchanged, keepHeld, keepStatus, takeRequested, takeWithRequested, takeLowest, refuseTogether,
+		keepUnchanged, keepHeld, keepStatus, takeRequested, takeWithRequested, takeLowest, refuseTogether, tellLeft,
 	} {
 		for i, r := range requests {
 			step(&t, r, out[i].Given)
@@ -246,6 +250,21 @@ func refuseTogether(t *table, r Request, given []Given) {
 		if now := t.find(r, r.Wants[i]); now.Err != nil {
 			given[i] = now
 		}
+	}
+}
+
+// tellLeft says why what a service had is not what it has, when all is given.
+func tellLeft(t *table, r Request, given []Given) {
+	for i, w := range r.Wants {
+		had := cmp.Or(r.Held.Of(w.IPv6), r.Status.Of(w.IPv6))
+		if w.Address.IsValid() || !had.IsValid() || !given[i].Address.IsValid() || given[i].Address == had {
+			continue
+		}
+		if _, err := t.poolFor(r, had); err != nil {
+			given[i].Left = err
+			continue
+		}
+		given[i].Left = t.conflict(had, r.Ports)
 	}
 }
 
