@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -87,6 +89,9 @@ func (p *page) close(context.Context) { _ = p.conn.Close() }
 
 // flows are open flows of the three services, each of which asks every second.
 type flows struct {
+	// asking is held for reading by who waits for an answer.
+	asking sync.RWMutex
+
 	stop context.CancelFunc
 	all  []*asked
 	wg   sync.WaitGroup
@@ -147,7 +152,7 @@ func open(ctx context.Context, l *lab.Lab, tcp, udp, sctp int) *flows {
 	during, stop := context.WithCancel(ctx)
 	f.stop = stop
 	for i, one := range f.all {
-		f.wg.Go(func() { one.run(ctx, during, every*time.Duration(i)/time.Duration(len(f.all))) })
+		f.wg.Go(func() { one.run(ctx, during, every*time.Duration(i)/time.Duration(len(f.all)), &f.asking) })
 	}
 	DeferCleanup(func(ctx context.Context) {
 		f.end()
@@ -164,8 +169,10 @@ func open(ctx context.Context, l *lab.Lab, tcp, udp, sctp int) *flows {
 	return f
 }
 
-// run asks until during ends or an answer is missing, first after so long.
-func (a *asked) run(ctx, during context.Context, first time.Duration) {
+// run asks until during ends or an answer is missing, first after so long. It asks
+// every second or so: were flows forgotten and made anew in the order in which they
+// were first, then round robin could give each the backend that it had.
+func (a *asked) run(ctx, during context.Context, first time.Duration, asking *sync.RWMutex) {
 	next := time.NewTimer(first)
 	defer next.Stop()
 	var backend string
@@ -176,10 +183,12 @@ func (a *asked) run(ctx, during context.Context, first time.Duration) {
 			return
 		case <-next.C:
 		}
-		next.Reset(every)
+		next.Reset(every/2 + rand.N(every))
+		asking.RLock()
 		within, cancel := context.WithTimeout(ctx, patience)
 		by, saw, err := a.ask(within)
 		cancel()
+		asking.RUnlock()
 		wrong := ""
 		switch {
 		case err != nil:
@@ -195,17 +204,28 @@ func (a *asked) run(ctx, during context.Context, first time.Duration) {
 	}
 }
 
-// failed tells whether a flow got no answer already.
-func (f *flows) failed() bool {
+// ask tells whether all flows have asked already.
+func (f *flows) ask() bool {
+	return !slices.ContainsFunc(f.all, func(one *asked) bool { return !one.asks() })
+}
+
+// unasked has no flow ask while do runs.
+func (f *flows) unasked(do func()) {
+	f.asking.Lock()
+	defer f.asking.Unlock()
+	do()
+}
+
+// failures are those of the flows that got no answer, or that of another, until now.
+func (f *flows) failures() (all []string) {
 	for _, one := range f.all {
 		one.mu.Lock()
-		failed := one.failure != ""
-		one.mu.Unlock()
-		if failed {
-			return true
+		if one.failure != "" {
+			all = append(all, one.failure)
 		}
+		one.mu.Unlock()
 	}
-	return false
+	return all
 }
 
 func (f *flows) end() {

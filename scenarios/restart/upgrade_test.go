@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/scenarios/article/lab"
-	"github.com/weir-lb/weir/scenarios/harness"
 	"github.com/weir-lb/weir/topo/node"
 )
 
@@ -24,7 +23,7 @@ var _ = Describe("weir of another version", Ordered, func() {
 	var other string
 	BeforeAll(func(ctx SpecContext) {
 		other = build(ctx, "v-other", anotherProgram)
-		l = lab.Up(ctx, harness.Options{Unrecorded: true})
+		l = up(ctx, "")
 	})
 
 	It("takes over and gives back under load, ended and killed, and nothing is lost", func(ctx SpecContext) {
