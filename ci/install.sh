@@ -130,7 +130,7 @@ uninstall() {
 
 # walk: the page, from top to bottom.
 walk() {
-	local master=$KIND_CLUSTER_NAME-control-plane node
+	local master=$KIND_CLUSTER_NAME-control-plane node left
 	# What kind-up has installed goes first, by the same way: base and article want the same ports.
 	uninstall 'kubectl delete --ignore-not-found -f deploy/article' nginx-lb1 udp-lb1 sctp-lb1
 	block kind | swap 'kind create cluster' 'kind get nodes' | play kind
@@ -170,6 +170,14 @@ walk() {
 	block Upgrade | grep '^helm ' | swap VERSION next | swap 'helm upgrade weir' 'helm upgrade weir --wait --timeout=3m' | play 'Upgrade, with Helm'
 	runs next
 	uninstall 'helm uninstall weir --namespace weir-system --wait' web
+	left='kubectl -n weir-system delete --ignore-not-found secret/weir-ca secret/weir-tls secret/kube-weir-tls configmap/kube-weir lease/kube-weir'
+	met "$left"
+	play 'what helm uninstall leaves' <<<"$left"
+	grep -q 'secret "weir-ca" deleted' "$work/said" || die "what helm uninstall leaves was not there: $(<"$work/said")"
+	met 'kubectl delete namespace weir-system'
+	play 'and the namespace' <<<'kubectl delete namespace weir-system'
+	met 'helm uninstall'
+	met 'kubectl apply -f deploy/article' # by kind-up
 	met 'weir --cleanup' # by deploy/cleanup, on every node
 }
 
