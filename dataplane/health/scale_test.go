@@ -170,7 +170,7 @@ func TestThousandsOfSocketsAreProbedOnTime(t *testing.T) {
 				add(v1.ProbeSCTP, a+1, port, p == 0)
 			}
 		}
-		sctp.listens[port] = true
+		sctp.set(func(p *peer) { p.listens[port] = true })
 	}
 	for a := range pinged {
 		add(v1.ProbePing, a+1, 0, a+1 >= dying)
