@@ -130,7 +130,7 @@ uninstall() {
 
 # walk: the page, from top to bottom.
 walk() {
-	local master=$KIND_CLUSTER_NAME-control-plane node left
+	local master=$KIND_CLUSTER_NAME-control-plane node left label
 	# What kind-up has installed goes first, by the same way: base and article want the same ports.
 	uninstall 'kubectl delete --ignore-not-found -f deploy/article' nginx-lb1 udp-lb1 sctp-lb1
 	block kind | swap 'kind create cluster' 'kind get nodes' | play kind
@@ -157,6 +157,9 @@ walk() {
 	shown 'Served by web' 60 docker exec "$master" curl -s --max-time 2 http://192.168.80.200
 	told 'kubectl drain' 'drained' 10 kubectl drain "$KIND_CLUSTER_NAME-worker3" --ignore-daemonsets --delete-emptydir-data --force --dry-run=server
 	told 'kubectl cordon' 'cordoned' 10 kubectl cordon "$KIND_CLUSTER_NAME-worker3" --dry-run=server
+	label=node.kubernetes.io/exclude-from-external-load-balancers-
+	# kind may have taken it off already.
+	told "kubectl label node NAME $label" '(un|not )labeled' 10 kubectl label node "$master" "$label" --dry-run=server
 	another next
 	block Upgrade | grep -v '^helm ' | swap VERSION next | swap my-weir "$work/my-weir" | play Upgrade
 	runs next
