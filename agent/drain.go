@@ -34,6 +34,21 @@ func (n *Node) Drain(ctx context.Context) error {
 	return nil
 }
 
+// StopIfDrained drains the node if an owner says that it is drained
+// (v1.NodeState), and tells whether it did. Where not, and where that failed, the
+// end that is asked for is a restart: the caller ends Run.
+func (n *Node) StopIfDrained(ctx context.Context) bool {
+	if !n.desired().Drained {
+		return false
+	}
+	n.opts.Log.Info("this node is drained (kubectl drain or cordon), so the signal means a stop: service addresses are withdrawn, and nothing is left here")
+	if err := n.Drain(ctx); err != nil {
+		n.opts.Log.Error("drain failed, so the signal means a restart", "error", err)
+		return false
+	}
+	return true
+}
+
 // Drained tells whether Run ended because the node was drained.
 func (n *Node) Drained() bool {
 	select {

@@ -36,6 +36,8 @@ type Desired struct {
 	BGP     *v1.BGP
 	// Roles holds each VIP once, ordered by VIP.
 	Roles []v1.Role
+	// Drained is v1.NodeState.Drained.
+	Drained bool
 	// Conditions concern the node as a whole.
 	Conditions []v1.Condition
 	// Generations says which state of each owner is in it.
@@ -87,6 +89,7 @@ func Merge(states map[string]v1.NodeState, prev Claims) (Desired, Claims) {
 	valid := make(map[string][]v1.Service, len(states))
 	for _, o := range owners {
 		d.Generations[o] = states[o].Generation
+		d.Drained = d.Drained || states[o].Drained
 		var refused []v1.ServiceStatus
 		valid[o], refused = sift(o, states[o].Services)
 		d.Refused = append(d.Refused, refused...)

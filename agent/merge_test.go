@@ -39,6 +39,9 @@ func picture(d Desired) string {
 	if d.BGP != nil {
 		words = append(words, fmt.Sprintf("as %d", d.BGP.ASN))
 	}
+	if d.Drained {
+		words = append(words, "drained")
+	}
 	for _, c := range d.Conditions {
 		words = append(words, c.Reason)
 	}
@@ -53,6 +56,8 @@ func TestMerge(t *testing.T) {
 	role := func(rank int) v1.NodeState {
 		return v1.NodeState{Roles: []v1.Role{{VIP: netip.MustParseAddr(vip), Rank: rank, Nodes: 8}}}
 	}
+	drained := state(1)
+	drained.Drained = true
 	type states = map[string]v1.NodeState
 	rows := []struct {
 		name string
@@ -102,6 +107,8 @@ func TestMerge(t *testing.T) {
 		{"a bad service claims nothing", []states{{"netlox": state(1, bad)}, {"netlox": state(1, bad), "controller": state(1, service(vip, 9))}}, "controller:9, netlox:9 Invalid"},
 		{"bgp of the first owner", []states{{"netlox": bgp(1)}, {"netlox": bgp(1), "controller": bgp(2)}}, "as 1, ClaimedByOther"},
 		{"bgp of the second when the first lets go", []states{{"netlox": bgp(1)}, {"netlox": bgp(1), "controller": bgp(2)}, {"netlox": {}, "controller": bgp(2)}}, "as 2"},
+		{"drained, as one of the owners says", []states{{"controller": drained, "netlox": state(1)}}, "drained"},
+		{"not drained any more", []states{{"controller": drained, "netlox": state(1)}, {"controller": state(2), "netlox": state(1)}}, ""},
 		{"role of the first owner", []states{{"netlox": role(1)}, {"netlox": role(1), "controller": role(0)}}, "rank 1 for 192.0.2.1, ClaimedByOther"},
 	}
 	for _, r := range rows {

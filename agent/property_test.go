@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"testing"
@@ -39,9 +40,36 @@ func TestMergeNeverMovesWhatIsHeld(t *testing.T) {
 	})
 }
 
+// TestAnEncoderWritesAsANewOne: texts that it keeps are those of the services as they are now.
+func TestAnEncoderWritesAsANewOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var kept encoder
+		for range 4 {
+			states := map[string]v1.NodeState{}
+			for _, owner := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b"}), 0, 2, rapid.ID).Draw(t, "owners") {
+				var s v1.NodeState
+				for _, port := range rapid.SliceOfN(rapid.Uint16Range(1, 3), 0, 4).Draw(t, "ports") { // one of them twice, too
+					one := service(vip, port)
+					one.Monitor = rapid.Bool().Draw(t, "monitor")
+					one.Backends = one.Backends[:rapid.IntRange(0, len(one.Backends)).Draw(t, "backends")]
+					s.Services = append(s.Services, one)
+				}
+				states[owner] = s
+			}
+			got, err := kept.encode(Saved{States: states})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want, err := new(encoder).encode(Saved{States: states}); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("got\n%s\nwant\n%s, %v", got, want, err)
+			}
+		}
+	})
+}
+
 // restarted is what a store has after a restart, from a state file.
 func restarted(t *rapid.T, states map[string]v1.NodeState, claims Claims) (map[string]v1.NodeState, Claims) {
-	text, err := encodeSaved(Saved{States: states, Claims: claims})
+	text, err := new(encoder).encode(Saved{States: states, Claims: claims})
 	if err != nil {
 		t.Fatal(err)
 	}

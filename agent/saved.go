@@ -33,6 +33,7 @@ type savedHead struct {
 	CRC32C uint32 `json:"crc32c"`
 }
 
+// savedBody is what follows the first line, as it is read.
 type savedBody struct {
 	Owners []savedOwner `json:"owners"`
 	Claims savedClaims  `json:"claims"`
@@ -61,22 +62,73 @@ type savedVIP struct {
 	Owners []string   `json:"owners"`
 }
 
-// encodeSaved returns the content of a state file. The same s gives the same
-// bytes.
-func encodeSaved(s Saved) ([]byte, error) {
-	body := savedBody{Owners: []savedOwner{}, Claims: packClaims(s.Claims)}
-	for _, o := range slices.Sorted(maps.Keys(s.States)) {
-		state, err := json.Marshal(s.States[o])
-		if err != nil {
+// encoder writes state files, and keeps the text of each service: with every
+// change of one all of them are written. The zero value has none.
+type encoder struct {
+	texts map[ownedFrontend]serviceText
+}
+
+type ownedFrontend struct {
+	owner string
+	v1.Frontend
+}
+
+type serviceText struct {
+	service v1.Service
+	text    []byte
+}
+
+// encode returns the content of a state file, a savedHead and a savedBody. The
+// same s gives the same bytes.
+func (e *encoder) encode(s Saved) ([]byte, error) {
+	last := e.texts
+	e.texts = make(map[ownedFrontend]serviceText, len(last))
+	body := []byte(`{"owners":[`)
+	for i, o := range slices.Sorted(maps.Keys(s.States)) {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		var err error
+		if body, err = e.owner(body, o, s.States[o], last); err != nil {
 			return nil, fmt.Errorf("encode state of owner %s: %w", o, err)
 		}
-		body.Owners = append(body.Owners, savedOwner{o, state})
 	}
-	text, err := json.Marshal(body)
+	claims, err := json.Marshal(packClaims(s.Claims))
 	if err != nil {
-		return nil, fmt.Errorf("encode state: %w", err)
+		return nil, fmt.Errorf("encode claims: %w", err)
 	}
-	return seal(append(text, '\n')), nil
+	return seal(fmt.Appendf(body, `],"claims":%s}`+"\n", claims)), nil
+}
+
+// owner appends a savedOwner, whose state begins with its services.
+func (e *encoder) owner(body []byte, owner string, state v1.NodeState, last map[ownedFrontend]serviceText) ([]byte, error) {
+	name, err := json.Marshal(owner)
+	if err != nil {
+		return nil, err
+	}
+	body = fmt.Appendf(body, `{"owner":%s,"state":{"services":[`, name)
+	for i, s := range state.Services {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		key := ownedFrontend{owner, s.Frontend}
+		known, ok := last[key]
+		same := ok && v1.EqualServices(known.service, s)
+		known.service = s // not the equal one of before, which nobody else may have any more
+		if !same {
+			if known.text, err = json.Marshal(s); err != nil {
+				return nil, err
+			}
+		}
+		e.texts[key] = known
+		body = append(body, known.text...)
+	}
+	state.Services = nil
+	rest, err := json.Marshal(state) // which has a generation at least
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(body, "],%s}", rest[1:]), nil
 }
 
 // seal puts the first line before a body.
@@ -87,7 +139,7 @@ func seal(body []byte) []byte {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// decodeSaved reads what encodeSaved wrote. Whatever is not exactly that is an
+// decodeSaved reads what an encoder wrote. Whatever is not exactly that is an
 // error.
 func decodeSaved(data []byte) (Saved, error) {
 	first, rest, _ := bytes.Cut(data, []byte("\n"))

@@ -32,6 +32,7 @@ type StateFile struct {
 
 	mu      sync.Mutex // held while the folder changes
 	removed bool
+	encoder encoder
 }
 
 // OpenStateFile takes the folder dir, which it makes when it is missing, and
@@ -110,7 +111,7 @@ func (f *StateFile) Save(s Saved) error {
 	if f.removed {
 		return nil
 	}
-	data, err := encodeSaved(s)
+	data, err := f.encoder.encode(s)
 	if err != nil {
 		return err
 	}

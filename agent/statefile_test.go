@@ -92,7 +92,7 @@ func TestTheStateFileIsPrivateAndOneProcesss(t *testing.T) {
 }
 
 func TestADamagedStateFileIsRefusedAndKept(t *testing.T) {
-	good, err := encodeSaved(Saved{States: map[string]v1.NodeState{"controller": state(7, service(vip, 8))}})
+	good, err := new(encoder).encode(Saved{States: map[string]v1.NodeState{"controller": state(7, service(vip, 8))}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func FuzzDecodeSaved(f *testing.F) {
 		if err != nil {
 			return
 		}
-		text, err := encodeSaved(s)
+		text, err := new(encoder).encode(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +209,7 @@ func FuzzDecodeSaved(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}
-		if twice, err := encodeSaved(again); err != nil || !bytes.Equal(text, twice) {
+		if twice, err := new(encoder).encode(again); err != nil || !bytes.Equal(text, twice) {
 			t.Fatalf("%s\nis\n%s\nthe second time, %v", text, twice, err)
 		}
 	})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"sync"
 
 	v1 "github.com/weir-lb/weir/api/v1"
@@ -160,7 +159,7 @@ func (s *Store) Changed() <-chan struct{} { return s.changed }
 
 // equal compares what two states say: an empty list and none are the same.
 func equal(a, b v1.NodeState) bool {
-	if reflect.DeepEqual(a, b) {
+	if v1.EqualStates(a, b) {
 		return true
 	}
 	ja, erra := json.Marshal(a)

@@ -219,7 +219,8 @@ type tcService struct {
 type tcServiceAlgorithm uint32
 
 const (
-	tcServiceAlgorithmALGORITHM_RR tcServiceAlgorithm = 0
+	tcServiceAlgorithmALGORITHM_RR   tcServiceAlgorithm = 0
+	tcServiceAlgorithmALGORITHM_HASH tcServiceAlgorithm = 1
 )
 
 type tcServiceFlags uint32
@@ -267,7 +268,8 @@ type tcVip struct {
 type tcVipFlags uint32
 
 const (
-	tcVipFlagsVIP_ACTIVE tcVipFlags = 1
+	tcVipFlagsVIP_ACTIVE  tcVipFlags = 1
+	tcVipFlagsVIP_RETIRED tcVipFlags = 2
 )
 
 // Names of all BPF objects in the ELF.

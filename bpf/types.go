@@ -53,8 +53,11 @@ const (
 	FlowAnswered = uint8(tcFlowFlagsFLOW_ANSWERED)
 )
 
-// VIPActive is a bit of VIP.Flags.
-const VIPActive = uint32(tcVipFlagsVIP_ACTIVE)
+// Bits of VIP.Flags.
+const (
+	VIPActive  = uint32(tcVipFlagsVIP_ACTIVE)
+	VIPRetired = uint32(tcVipFlagsVIP_RETIRED)
+)
 
 // Values of Service.Mode.
 const (
@@ -73,8 +76,11 @@ const (
 // ServiceSources is a bit of Service.Flags.
 const ServiceSources = uint16(tcServiceFlagsSERVICE_SOURCES)
 
-// AlgorithmRR is a value of Service.Algorithm.
-const AlgorithmRR = uint8(tcServiceAlgorithmALGORITHM_RR)
+// Values of Service.Algorithm.
+const (
+	AlgorithmRR   = uint8(tcServiceAlgorithmALGORITHM_RR)
+	AlgorithmHash = uint8(tcServiceAlgorithmALGORITHM_HASH)
+)
 
 // Bits of Nexthop.Flags.
 const (

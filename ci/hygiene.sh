@@ -61,6 +61,14 @@ while read -r folder; do
 	fi
 done < <(written_files '*_test.go' | xargs -n1 dirname | sort -u | grep -vxF "${unwatched// /$'\n'}")
 
+while read -r file; do
+	name=$(basename "$file")
+	if ! grep -qF "| [${name%%-*}]($name) |" docs/adr/README.md; then
+		echo "$file: the table of docs/adr/README.md has no line of it"
+		broken=1
+	fi
+done < <(written_files 'docs/adr/0*.md')
+
 # What others write is read in packages that have a fuzz target. weir-topo alone reads its own user's.
 while read -r folder; do
 	if ! grep -qE '^func Fuzz' "$folder"/*_test.go; then

@@ -130,7 +130,7 @@ uninstall() {
 
 # walk: the page, from top to bottom.
 walk() {
-	local master=$KIND_CLUSTER_NAME-control-plane node left label
+	local master=$KIND_CLUSTER_NAME-control-plane node nodes left label
 	# What kind-up has installed goes first, by the same way: base and article want the same ports.
 	uninstall 'kubectl delete --ignore-not-found -f deploy/article' nginx-lb1 udp-lb1 sctp-lb1
 	block kind | swap 'kind create cluster' 'kind get nodes' | play kind
@@ -155,8 +155,15 @@ walk() {
 	told '... -- gobgp neighbor' '^192\.168\.80\.1 +65101 ' 60 kubectl -n weir-system exec ds/weir -- gobgp neighbor
 	shown ' 192\.168\.80\.200 ' 60 kubectl get svc web
 	shown 'Served by web' 60 docker exec "$master" curl -s --max-time 2 http://192.168.80.200
-	told 'kubectl drain' 'drained' 10 kubectl drain "$KIND_CLUSTER_NAME-worker3" --ignore-daemonsets --delete-emptydir-data --force --dry-run=server
-	told 'kubectl cordon' 'cordoned' 10 kubectl cordon "$KIND_CLUSTER_NAME-worker3" --dry-run=server
+	# Of a node that has kube-weir, and --force for the page's own pod, which nobody would make again.
+	node=$(here kubectl -n weir-system get pods -l app=kube-weir -o 'jsonpath={.items[0].spec.nodeName}')
+	told 'kubectl drain NODE --ignore-daemonsets --delete-emptydir-data' 'drained' 10 \
+		kubectl drain "$node" --ignore-daemonsets --delete-emptydir-data --force --dry-run=server
+	told 'kubectl cordon NODE' 'cordoned' 10 kubectl cordon "$master"
+	# shellcheck disable=SC2016 # as the page has it
+	nodes='kubectl -n weir-system exec $(kubectl -n weir-system get lease kube-weir -o jsonpath={.spec.holderIdentity}) -- weirctl get nodes'
+	told "$nodes" "^$master +[0-9.]+ +lb +(yes|no) +yes " 60 bash -c "$nodes"
+	here kubectl uncordon "$master"
 	label=node.kubernetes.io/exclude-from-external-load-balancers-
 	# kind may have taken it off already.
 	told "kubectl label node NAME $label" '(un|not )labeled' 10 kubectl label node "$master" "$label" --dry-run=server

@@ -35,13 +35,13 @@ pins() {
 	done
 }
 programs() {
-	command -v bpftool >/dev/null || return 0
+	command -v bpftool >/dev/null || die "bpftool is missing: run ci/setup.sh e2e"
 	bpftool prog list 2>/dev/null | awk '$1 ~ /^[0-9]+:$/ && /name weir/ { print "program", $1, $0 }' |
 		sed -E 's/^program ([0-9]+): .* name ([^ ]+).*/program \1 \2/'
 }
 files() {
 	local path
-	for path in /run/weir* /var/run/netns/weir* /tmp/weir* /var/tmp/weir* /var/lib/weir* /dev/shm/weir*; do
+	for path in /run/weir* /var/run/netns/weir* /tmp/weir* /tmp/lt[0-9]*-* /var/tmp/weir* /var/lib/weir* /dev/shm/weir*; do
 		[[ -e $path ]] && echo "file $path"
 	done
 	return 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# mutants.sh [PATTERN]: breaks bpf/lib by each line of ci/mutants/list (that PATTERN occurs in), a copy of the tree for
-# each, as many at a time as there are CPUs, and runs the packet tables over it. Fails if a mutant survives, or a line no
-# longer fits the source. As root, from anywhere. A mutant that was killed before is not built again until something
+# mutants.sh [PATTERN]: breaks bpf/lib by each line of ci/mutants/list (that PATTERN occurs in), a copy of bpf for each, as
+# many at a time as there are CPUs, and runs the packet tables over its objects. Fails if a mutant survives, or a line no
+# longer fits the source. A line must not change a layout or an enum: Go's side is of the unbroken tree. As root, from anywhere. A mutant that was killed before is not built again until something
 # changes that it is made of; FRESH=1 builds all.
 set -euo pipefail
 # shellcheck source=ci/lib/guard.sh
@@ -10,10 +10,13 @@ hear_interrupts "$@"
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 # shellcheck source=ci/lib/say.sh
 source ci/lib/say.sh
+# shellcheck source=ci/lib/sweep.sh
+source ci/lib/sweep.sh
 
 # Races, random packets and what takes long are for finding, not for these.
 skip='^Test(Race.*|Random.*|FloodThat.*|Addresses|FullTable|LastSeen)$'
 bpf2go=$PWD/build/tools/bpf2go
+tables=$PWD/build/mutants/packettest.test # of the tree as it is: a mutant differs in its objects only
 
 # made_of: a digest of all that every mutant is made of.
 made_of() {
@@ -34,15 +37,30 @@ generate_in() {
 	done < <(sed -n 's|^//go:generate go run github.com/cilium/ebpf/cmd/bpf2go ||p' gen.go)
 }
 
-# survives COPY TEST: whether the packet tables of a copy find nothing, TEST before the others. Nobody debugs them: linking is
-# the shorter for that.
+# survives COPY TEST: whether the packet tables find nothing in the objects of a copy, TEST before the others.
 survives() {
-	cd "$1"
-	go test -c -vet=off -ldflags='-s -w' -o packettest.test ./bpf/packettest || return
-	cd bpf/packettest
-	../../packettest.test -test.failfast -test.timeout=10m -test.run "^$2\$" &&
-		../../packettest.test -test.failfast -test.timeout=10m -test.skip "$skip"
+	cd "$1/bpf/packettest"
+	WEIR_OBJECTS=$1/bpf "$tables" -test.failfast -test.timeout=10m -test.run "^$2\$" &&
+		WEIR_OBJECTS=$1/bpf "$tables" -test.failfast -test.timeout=10m -test.skip "$skip"
 }
+
+# make_copy: sets copy to a copy of bpf that goes with this shell.
+make_copy() {
+	copy=$(mktemp -d)
+	# shellcheck disable=SC2064 # the copy of now
+	trap "rm -rf '$copy'" EXIT
+	trap 'exit 130' INT TERM
+	cp -r bpf go.mod go.sum "$copy"
+}
+
+# control: whether an unbroken copy passes, or no verdict says anything.
+control() (
+	local copy
+	make_copy
+	generate_in "$copy" >"$copy/log" 2>&1 && survives "$copy" '' >>"$copy/log" 2>&1 && return
+	tail -n 20 "$copy/log"
+	die "a copy that is not broken fails"
+)
 
 # mutant FILE SCRIPT WRONG TEST DIGEST: prints its verdict; killed is success.
 mutant() {
@@ -52,11 +70,7 @@ mutant() {
 		cat "$known"
 		return
 	fi
-	copy=$(mktemp -d)
-	# shellcheck disable=SC2064 # the copy of now
-	trap "rm -rf '$copy'" EXIT
-	trap 'exit 130' INT TERM
-	cp -r bpf internal go.mod go.sum "$copy"
+	make_copy
 	sed -i "$script" "$copy/bpf/lib/$file"
 	if cmp -s "bpf/lib/$file" "$copy/bpf/lib/$file" || ! (generate_in "$copy") >"$copy/log" 2>&1; then
 		verdict=BROKEN
@@ -91,11 +105,14 @@ rows() {
 all() {
 	local digest count
 	ci/setup.sh bpf
+	if grep -qE '^(types|enums|counters|maps)\.h' ci/mutants/list; then die "ci/mutants/list breaks what Go mirrors"; fi
 	mkdir -p build/tools build/mutants
 	go build -o "$bpf2go" github.com/cilium/ebpf/cmd/bpf2go
+	go test -c -vet=off -o "$tables" ./bpf/packettest
 	digest=$(made_of)
 	count=$(rows "$digest" "$1" | tr -dc '\0' | wc -c)
 	[[ $count -gt 0 ]] || die "no line of ci/mutants/list has '$1'"
+	control
 	rows "$digest" "$1" | xargs -0 -n 5 -P "$(nproc)" ci/mutants.sh one ||
 		die "a mutant survived, or does not fit or build; see above"
 	say "$((count / 5)) mutants, all killed"
@@ -106,4 +123,5 @@ if [[ ${1:-} == one ]]; then
 	mutant "$@"
 	exit
 fi
+trap sweep EXIT # tables that a mutant holds up are killed
 guarded all "${1:-}"

@@ -29,7 +29,7 @@ packages_of() {
 	build) echo ca-certificates git make && go_package ;;
 	demo) echo iproute2 iptables ethtool bird2 tcpdump procps curl iputils-ping ;;
 	test) packages_of demo ;;
-	e2e) packages_of test && echo frr gobgpd iperf3 tshark ;;
+	e2e) packages_of test && echo bpftool frr gobgpd iperf3 tshark ;;
 	bench) packages_of demo && echo nftables haproxy nginx wrk iperf3 ;;
 	bpf) echo clang-19 llvm-19 libbpf-dev linux-libc-dev ;;
 	lint) echo clang-format-19 ruby shellcheck ;;

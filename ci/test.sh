@@ -10,6 +10,8 @@ hear_interrupts "$@"
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 # shellcheck source=ci/lib/say.sh
 source ci/lib/say.sh
+# shellcheck source=ci/lib/sweep.sh
+source ci/lib/sweep.sh
 
 terminal=no
 if [[ -t 1 ]]; then terminal=yes; fi
@@ -53,12 +55,17 @@ unit() {
 	mapfile -t packages <<<"$list"
 	say "units and packet tables of ${#packages[@]} packages${RACE:+, with the race detector}"
 	judged -- env CGO_ENABLED=$cgo go test -json -count=1 -timeout=8m "${race[@]}" "${packages[@]}" || status=1
+	if [[ ${RACE:-} == 1 && -z $guard_interrupted ]]; then
+		say "without it, what has to be done by the thousand in time"
+		judged -- env CGO_ENABLED=0 go test -json -count=1 ./dataplane/health || status=1
+	fi
 	mapfile -t modules < <(modules_with_tests)
 	for module in "${modules[@]}"; do
 		[[ -z $guard_interrupted ]] || break
 		say "units of the module $module"
 		judged -- env CGO_ENABLED=$cgo go -C "$module" test -json -count=1 "${race[@]}" ./... || status=1
 	done
+	sweep
 	return "$status"
 }
 
@@ -76,7 +83,8 @@ suites() {
 }
 
 # each_suite PACKAGE...: suites mostly wait, so LANES of them share the machine, each in namespaces of its own; then come,
-# one by one, those whose doc.go says "Alone: why", because what they measure depends on what else runs.
+# one by one, because what they measure depends on what else runs, specs with Label("alone") and suites whose doc.go says
+# "Alone: why".
 each_suite() {
 	local package beside=() alone=() status=0
 	trap 'exit 130' INT # after the suite that was interrupted has cleaned up
@@ -92,11 +100,17 @@ each_suite() {
 	else
 		alone=("${beside[@]}" "${alone[@]}")
 	fi
+	for package in "$@"; do
+		if has_specs_alone "$package"; then one_suite "$package" alone || status=1; fi
+	done
 	for package in "${alone[@]}"; do
 		one_suite "$package" || status=1
 	done
 	return "$status"
 }
+
+# Who has chosen specs by FOCUS runs them at once.
+has_specs_alone() { [[ -z ${FOCUS:-} ]] && grep -qs 'Label("alone")' "scenarios/${1##*/scenarios/}/"*_test.go; }
 
 # longest_first PACKAGE...: in the order of how long they took the last time; those that never ran come first.
 longest_first() {
@@ -106,13 +120,14 @@ longest_first() {
 	done | sort -rn | cut -d ' ' -f 2
 }
 
-# one_suite PACKAGE: go test -json of a suite.
+# one_suite PACKAGE [alone]: go test -json of a suite but for its specs with Label("alone"), or of these.
 one_suite() {
 	local name flags=() within=() started=$SECONDS
-	name=$(basename "$1")
+	name=$(basename "$1")${2:+-$2}
+	if [[ -n ${2:-} ]]; then flags+=(-ginkgo.label-filter="$2"); elif has_specs_alone "$1"; then flags+=('-ginkgo.label-filter=!alone'); fi
 	if [[ -n ${FOCUS:-} ]]; then flags+=("-ginkgo.focus=$FOCUS"); fi
 	if [[ $terminal == no ]]; then flags+=(-ginkgo.no-color); fi
-	if [[ $name == kind ]]; then within=(ci/kind.sh run); fi
+	if [[ $1 == */kind ]]; then within=(ci/kind.sh run); fi
 	"${within[@]}" go test -json -count=1 -timeout=30m "$1" "${flags[@]}" -ginkgo.json-report="$PWD/build/reports/$name.json" || return
 	echo "$((SECONDS - started))" >"build/suites/$name.seconds"
 }

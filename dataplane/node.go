@@ -39,7 +39,7 @@ func (d *Dataplane) locate() {
 	}
 }
 
-// route gives each VIP in the maps its route. The caller holds the lock.
+// route gives each VIP that a service has its route. The caller holds the lock.
 func (d *Dataplane) route() {
 	if d.uplinks == nil {
 		return

@@ -3,17 +3,24 @@ package dataplane
 import (
 	"bufio"
 	"fmt"
+	"io"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/bpf"
 	"github.com/weir-lb/weir/dataplane/maps/mapstest"
+	"github.com/weir-lb/weir/dataplane/plan"
+	"github.com/weir-lb/weir/internal/waittest"
 )
 
 // pinDir is where a test pins; Clean takes everything away after it.
@@ -71,9 +78,108 @@ func TestARestartAdoptsServicesAndFlows(t *testing.T) {
 		t.Errorf("next hop generation %d, %v; want more than %d", now, err, generation)
 	}
 	mustApply(t, second)
-	if after, err := second.maps.Observe(); err != nil || strings.Contains(fmt.Sprint(after), vip.String()) {
-		t.Errorf("without services, the maps have %v, %v", after, err)
+	after, err := second.maps.Observe()
+	must(t, err)
+	for _, step := range after {
+		_, isService := step.(plan.PutService)
+		if v, isVIP := step.(plan.PutVIP); isService || isVIP && !v.VIP.Retired {
+			t.Errorf("without services, the maps have %+v", step)
+		}
 	}
+}
+
+// A connection outlives the last service of its VIP, through a restart too. The VIP is in
+// the map until the connection has ended, and no longer.
+func TestAConnectionOutlivesItsService(t *testing.T) {
+	n := mustNetwork(t)
+	var listener net.Listener
+	n.a.Do(t, func() {
+		var err error
+		if listener, err = net.Listen("tcp4", ":8080"); err != nil {
+			t.Error(err)
+		}
+	})
+	defer listener.Close()
+	o := Options{Hook: "tc", MaxFlows: 8192, PinDir: pinDir(t)}
+	first := mustNew(t, o)
+	first.follow()
+	mustApply(t, first, serviceOn(80, v1.TCP, v1.ModeFullNAT, podA))
+	var client net.Conn
+	n.client.Do(t, func() {
+		var err error
+		if client, err = net.DialTimeout("tcp4", netip.AddrPortFrom(vip, 80).String(), 5*time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+	if t.Failed() {
+		t.FailNow()
+	}
+	defer client.Close()
+	server, err := listener.Accept()
+	must(t, err)
+	defer server.Close()
+	goesOn := func(d *Dataplane, when string) {
+		t.Helper()
+		for _, c := range [][2]net.Conn{{client, server}, {server, client}} {
+			must(t, c[1].SetReadDeadline(time.Now().Add(5*time.Second)))
+			got := make([]byte, len(when))
+			if _, err := io.WriteString(c[0], when); err != nil {
+				t.Fatalf("%s: %v", when, err)
+			} else if _, err := io.ReadFull(c[1], got); err != nil || string(got) != when {
+				t.Fatalf("%s: got %q, %v; %s", when, got, err, evidence(d))
+			}
+		}
+	}
+	vips := func(d *Dataplane) (held []plan.Step) { // after a sweep
+		t.Helper()
+		_, err := d.sweep(t.Context())
+		must(t, err)
+		steps, err := d.maps.Observe()
+		must(t, err)
+		for _, step := range steps {
+			if _, isVIP := step.(plan.PutVIP); isVIP {
+				held = append(held, step)
+			}
+		}
+		return held
+	}
+	rests := []plan.Step{plan.PutVIP{Address: vip, VIP: plan.VIP{Retired: true}}}
+	goesOn(first, "with the service")
+	mustApply(t, first)
+	graceEnds(t)
+	if got := vips(first); !slices.Equal(got, rests) {
+		t.Errorf("while a connection is to it, the VIPs are %+v, want %+v", got, rests)
+	}
+	goesOn(first, "without it")
+	must(t, first.Close())
+	second := mustNew(t, o)
+	goesOn(second, "between two runs")
+	second.follow()
+	mustApply(t, second)
+	graceEnds(t)
+	if got := vips(second); !slices.Equal(got, rests) {
+		t.Errorf("with the next run, the VIPs are %+v, want %+v", got, rests)
+	}
+	goesOn(second, "with the next run")
+	second.removeFlows(t)
+	waittest.Eventually(t, func() string {
+		if left := vips(second); len(left) > 0 {
+			return fmt.Sprintf("the map has %+v", left)
+		}
+		return ""
+	})
+}
+
+// graceEnds waits until a sweep may free what nothing but flows names now.
+func graceEnds(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	waittest.Eventually(t, func() string {
+		if time.Since(began) <= plan.Grace {
+			return "its grace is not over"
+		}
+		return ""
+	})
 }
 
 // Filters and routes tell nothing of whose pins they belong to: a second weir, or

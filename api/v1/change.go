@@ -6,7 +6,8 @@ import (
 
 // NodeChange turns one state of an owner into its next: PATCH
 // /v1/state/{owner}. It is for one endpoint's change among 10 000 services,
-// whose whole state is 10 MB.
+// whose whole state is 10 MB. That BGP stops, or whether the node is drained,
+// takes a whole state.
 type NodeChange struct {
 	// Base is the generation that the change is to. A node that does not hold
 	// exactly that answers with a conflict: send the whole state.
@@ -17,8 +18,7 @@ type NodeChange struct {
 	Upsert []Service `json:"upsert,omitempty"`
 	// Remove names the services that go. One that is not there is no error.
 	Remove []Frontend `json:"remove,omitempty"`
-	// BGP replaces the configuration; absent leaves it. To stop BGP takes a
-	// whole state.
+	// BGP replaces the configuration; absent leaves it.
 	BGP *BGP `json:"bgp,omitempty"`
 	// Roles replaces all roles, with none when it is empty; absent leaves
 	// them.

@@ -73,6 +73,8 @@ type ControllerNode struct {
 	Role string `json:"role"`
 	// Active says that the node holds rank 0 for at least one address.
 	Active bool `json:"active,omitempty"`
+	// Drained says that the node is told that it is (NodeState.Drained).
+	Drained bool `json:"drained,omitempty"`
 	// Desired was decided last, Pushed was accepted by the node last. They
 	// are equal when there is nothing to do.
 	Desired Generation `json:"desired"`

@@ -105,6 +105,7 @@ func TestDecodeStateRefusesWithThePath(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(wholeState))
 	f.Add([]byte(`{"services":null,"bgp":null}`))
+	f.Add([]byte(`{"services":[{"backends":[]}],"roles":[],"bgp":{"vips":[],"peers":[],"accept":[]}}`))
 	f.Add([]byte(` { } `))
 	for _, r := range refusals {
 		f.Add([]byte(r.body))

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 )
 
 // Generation orders the states that one owner sends. Two controllers that
@@ -38,6 +40,20 @@ type NodeState struct {
 	// Roles gives this node's rank for each VIP. A VIP without a role is
 	// served, but not announced.
 	Roles []Role `json:"roles,omitempty"`
+	// Drained says that the machine is about to go, and that others serve in its
+	// place: a signal that ends weir then means a stop, as POST /v1/drain does, and
+	// no restart. Until that comes it changes nothing. Of several owners one that
+	// says so is enough.
+	Drained bool `json:"drained,omitempty"`
+}
+
+// EqualStates says that two states ask for the same, which is quicker than to
+// compare them by reflection: a controller does so for each node with every
+// change. An empty list of services, backends, sources or roles and none are the
+// same. It is no method Equal, by which tests would compare and not field by field.
+func EqualStates(a, b NodeState) bool {
+	return a.Generation == b.Generation && a.Drained == b.Drained && slices.Equal(a.Roles, b.Roles) &&
+		slices.EqualFunc(a.Services, b.Services, EqualServices) && reflect.DeepEqual(a.BGP, b.BGP)
 }
 
 // Role is this node's place among the load balancer nodes of one VIP.
@@ -103,8 +119,14 @@ const (
 // Algorithm says how a backend is chosen for a new flow.
 type Algorithm string
 
-// RoundRobin walks the weighted slot table in turn.
-const RoundRobin Algorithm = "rr"
+// Algorithms of the dataplane.
+const (
+	// RoundRobin walks the weighted slot table in turn.
+	RoundRobin Algorithm = "rr"
+	// Hash looks the client's address and port up in a table that is equal on
+	// all nodes (Maglev), so that each of them chooses the same backend.
+	Hash Algorithm = "hash"
+)
 
 // Frontend names a service to the outside: what a client dials.
 type Frontend struct {
@@ -160,6 +182,15 @@ type Service struct {
 	// At most MaxSources.
 	Sources  []netip.Prefix `json:"sources,omitempty"`
 	Backends []Backend      `json:"backends,omitempty"`
+}
+
+// EqualServices says that two services are the same, their lists in the same
+// order; an empty list and none are the same.
+func EqualServices(a, b Service) bool {
+	return a.Frontend == b.Frontend && a.Name == b.Name && a.Mode == b.Mode && a.Algorithm == b.Algorithm &&
+		a.Block == b.Block && a.Monitor == b.Monitor && a.Probe == b.Probe && a.Withdraw == b.Withdraw &&
+		a.IdleTimeout == b.IdleTimeout && a.Affinity == b.Affinity &&
+		slices.Equal(a.Sources, b.Sources) && slices.Equal(a.Backends, b.Backends)
 }
 
 // Backend is one endpoint of a service: a NodePort of a node or a pod.

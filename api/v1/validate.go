@@ -34,9 +34,9 @@ func ValidateService(s Service) error {
 		return &FieldError{"mode", fmt.Sprintf("unknown mode %q, use default, onearm or fullnat", s.Mode)}
 	}
 	switch s.Algorithm {
-	case "", RoundRobin:
+	case "", RoundRobin, Hash:
 	default:
-		return &FieldError{"algorithm", fmt.Sprintf("unknown algorithm %q, use rr", s.Algorithm)}
+		return &FieldError{"algorithm", fmt.Sprintf("unknown algorithm %q, use rr or hash", s.Algorithm)}
 	}
 	if err := validateProbe(s.Probe, s.Protocol); err != nil {
 		err.Path = "probe." + err.Path

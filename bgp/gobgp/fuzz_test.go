@@ -3,6 +3,7 @@ package gobgp
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,8 +58,17 @@ func FuzzMessage(f *testing.F) {
 				_ = a.String()
 			}
 		}
-		_, _ = m.Serialize()
+		if isTaken(err) {
+			_, _ = m.Serialize()
+		}
 	})
+}
+
+// isTaken tells whether what a message with this error announces is kept, and may be sent on: all of it, or without some
+// attributes. Of any other a session keeps nothing but what it withdraws (RFC 7606).
+func isTaken(err error) bool {
+	var e *packet.MessageError
+	return err == nil || errors.As(err, &e) && e.ErrorHandling == packet.ERROR_HANDLING_ATTRIBUTE_DISCARD
 }
 
 // messageOf takes the bytes out of a file of the corpus.

@@ -152,7 +152,7 @@ static __always_inline bool answer_is_due(ctx_t *ctx, const struct packet *packe
 	case DROP_MTU_EXCEEDED:
 		return true;
 	case DROP_NO_SERVICE:
-		vip = bpf_map_lookup_elem(&vips, &packet->key.daddr);
+		vip = vip_find(packet->key.daddr);
 		return packet->key.proto != IPPROTO_UDP || (vip && vip->flags & VIP_ACTIVE);
 	default:
 		return false;

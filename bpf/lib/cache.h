@@ -11,7 +11,7 @@
 #ifndef WEIR_LIB_CACHE_H
 #define WEIR_LIB_CACHE_H
 
-#include "lib/flow.h"
+#include "lib/nexthop.h"
 
 /* Between 0.25 s (HZ 1000) and 2.5 s (HZ 100). dataplane/flow knows the longest. */
 #define CACHE_TICKS 250
@@ -148,10 +148,10 @@ static __always_inline struct cached *cache_advance(__u32 hash, struct cached *l
 static __noinline int cache_fill(const struct flow_key *key, struct flow *flow, __u64 version,
 				 __u32 before)
 {
-	__u32 hash = cache_hash(key);
+	__u32 hash = cache_hash(key), nexthop = *(volatile __u32 *)&flow->nexthop;
 	struct cached *line;
 
-	if (!flow->nexthop || flow->flags & FLOW_UP)
+	if (!nexthop_at(nexthop) || flow->flags & FLOW_UP)
 		return 0;
 	if (flow->state == FLOW_CLOSING)
 		return cache_drop(key, flow);
@@ -175,7 +175,7 @@ static __noinline int cache_fill(const struct flow_key *key, struct flow *flow, 
 		.rewrite = *flow_rewrite(flow),
 		.version = version,
 		.filled = bpf_jiffies64(),
-		.nexthop = flow->nexthop,
+		.nexthop = nexthop,
 		.last_seen = flow->last_seen,
 	};
 	return 0;

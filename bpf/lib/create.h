@@ -30,7 +30,8 @@ struct creation {
 	__u32 port_state;
 	__u8 keep_port;	     /* the client's port is the first to be tried */
 	__u8 share_with_vip; /* the source address is the VIP */
-	__u8 pad[6];
+	__u8 midstream;	     /* the connection has begun: no other port will do */
+	__u8 pad[5];
 };
 
 enum reservation {
@@ -84,7 +85,8 @@ static __always_inline void creation_set_ports(struct creation *creation, const 
 	creation->port_min = vip->port_min;
 	creation->port_max = vip->port_max;
 	creation->share_with_vip = creation->flow.saddr == creation->key.daddr;
-	creation->keep_port = !creation->share_with_vip || vip->flags & VIP_ACTIVE;
+	creation->keep_port =
+		creation->midstream || !creation->share_with_vip || vip->flags & VIP_ACTIVE;
 	if (creation->flow.saddr != node_addr)
 		return;
 	node = bpf_map_lookup_elem(&config, &zero);
@@ -266,7 +268,24 @@ static __noinline enum counter publish(ctx_t *ctx, const struct packet *packet,
 	return commit(creation);
 }
 
-/* Makes a flow for a first packet. COUNTER_FORWARDED: flows_new has it now, and made is
+/* Whether a packet, which is of no flow here, is of a connection that has begun already. */
+static __always_inline bool is_midstream(const struct packet *packet)
+{
+	return packet->key.proto != IPPROTO_UDP && !(packet->signals & SIGNAL_FIRST);
+}
+
+/* Whether all nodes give a flow to backend this source, so that a connection that began
+ * by another one is the same to the backend.
+ */
+static __always_inline bool is_shared(const struct backend *backend, __be32 source)
+{
+	return !(backend->flags & BACKEND_LOCAL) && source != backend->node_addr;
+}
+
+/* Makes a flow for a first packet, or for one in the middle of a connection if it can be
+ * the flow that the connection has elsewhere: an answer to any other would reset it. No
+ * other node has another port for it, unless two clients had chosen the same.
+ * COUNTER_FORWARDED: flows_new has it now, and made is
  * its copy; COUNTER_IN: it stands in flows or flows_new already; else why not.
  */
 static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
@@ -277,13 +296,14 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 		.key = packet->key,
 		.port_state = port_seed(&packet->key),
 		.flow.last_seen = bpf_jiffies64(),
-		.flow.backend = service_choose(service, packet->key.saddr),
+		.flow.backend = service_choose(service, &packet->key),
+		.midstream = is_midstream(packet),
 	};
 	struct flow *flow = &creation.flow;
 	const struct backend *backend = bpf_map_lookup_elem(&backends, &flow->backend);
 
 	if (!backend || !backend->addr || !backend->port)
-		return DROP_NO_BACKEND;
+		return creation.midstream ? DROP_NO_FLOW : DROP_NO_BACKEND;
 	flow->saddr = source_address(ctx, packet, service, backend);
 	flow->flags = local_flags(backend);
 	flow->daddr = backend->addr;
@@ -291,11 +311,13 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 	flow->service = service->id;
 	if (!flow->saddr)
 		return DROP_NO_SOURCE;
+	if (creation.midstream && !is_shared(backend, flow->saddr))
+		return DROP_NO_FLOW;
 	creation_set_ports(&creation, vip, backend->node_addr);
 	flow->csum_addr = csum_normal(csum_delta32(packet->key.saddr, flow->saddr) +
 				      csum_delta32(packet->key.daddr, flow->daddr));
 
-	for (__u32 round = 0; round < PORT_TRIES; round++) {
+	for (__u32 round = 0; round < (creation.midstream ? 1 : PORT_TRIES); round++) {
 		enum reservation reservation = try_port(&creation, round);
 
 		if (reservation == RESERVED)
@@ -305,7 +327,7 @@ static __noinline enum counter create(ctx_t *ctx, const struct packet *packet,
 		if (reservation == FULL)
 			return DROP_FLOWS_FULL;
 	}
-	return DROP_NO_PORT;
+	return creation.midstream ? DROP_NO_FLOW : DROP_NO_PORT;
 }
 
 #endif /* WEIR_LIB_CREATE_H */

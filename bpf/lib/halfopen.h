@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Flows whose client has not shown yet that it hears answers, and the step from
- * there to flows: TCP's acknowledgement of a SYN-ACK, the backend's COOKIE ACK in SCTP.
- * UDP has no such packet, there the backend's answer must do (docs/adr/0008).
+ * there to flows: TCP's acknowledgement of an answer; in SCTP the backend's COOKIE ACK, or
+ * what else goes to nobody but the other end of an association. UDP has no such packet,
+ * there the backend's answer must do (docs/adr/0008).
  *
  * Entries of an LRU map are reused at once, without waiting for whoever reads them.
  * So they are copied, and the copy is what packets are rewritten by.
@@ -177,6 +178,14 @@ static __always_inline bool halfopen_answered(const struct flow_key *key, const 
 	return true;
 }
 
+/* Whether a backend's packet promotes a flow by itself. SYN-ACK does not, nor do INIT ACK
+ * and ABORT: they go to who has said nothing yet that only the client can say.
+ */
+static __always_inline bool halfopen_is_accepted(const struct packet *packet)
+{
+	return packet->key.proto != IPPROTO_TCP && !packet->signals;
+}
+
 static __always_inline enum halfopen halfopen_reply(const struct packet *packet, struct flow *entry,
 						    const struct flow *copy, enum counter *verdict)
 {
@@ -187,8 +196,7 @@ static __always_inline enum halfopen halfopen_reply(const struct packet *packet,
 	if (packet->signals & SIGNAL_RESET || copy->state == FLOW_CLOSING ||
 	    copy->flags & FLOW_TAKEN)
 		return HALFOPEN_COPY;
-	if (key->proto == IPPROTO_UDP || packet->signals & SIGNAL_ACCEPTED ||
-	    copy->state == FLOW_ESTABLISHED) {
+	if (halfopen_is_accepted(packet) || copy->state == FLOW_ESTABLISHED) {
 		*verdict = halfopen_promote(key, entry, copy);
 		return *verdict > COUNTER_FORWARDED ? HALFOPEN_DROP : HALFOPEN_PROMOTED;
 	}

@@ -22,7 +22,9 @@
 #define MAX_CLIENTS  131072
 #define MAX_LIMITS   4097 /* one for all answers, and sources share the others */
 
-/* VIP -> flags and source ports. Written by Go. */
+/* VIP -> flags and source ports. Written by Go, and deleted when no flow is of it: is_strange
+ * asks this map and backend_addrs whether a packet can be some flow's.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, __be32);
@@ -56,8 +58,9 @@ struct {
 	__uint(max_entries, MAX_BACKENDS);
 } backends SEC(".maps");
 
-/* Address -> how many backends have it. What comes from there and is of no flow may
- * be an answer whose flow is another node's. Written by Go, before the backend.
+/* Address -> how many backends have it, those that only flows name too: is_strange asks.
+ * What comes from there and is of no flow may be an answer whose flow is another node's.
+ * Written by Go, before the backend.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

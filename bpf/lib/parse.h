@@ -55,7 +55,6 @@ enum signal {
 	SIGNAL_FIN = 1 << 1,	   /* FIN: its sender has closed */
 	SIGNAL_RESET = 1 << 2,	   /* RST, ABORT, SHUTDOWN COMPLETE: it is over */
 	SIGNAL_ADDRESSES = 1 << 3, /* INIT, INIT ACK: may list addresses */
-	SIGNAL_ACCEPTED = 1 << 4,  /* COOKIE ACK: the client has shown that it heard INIT ACK */
 };
 
 struct packet {
@@ -150,9 +149,6 @@ static __always_inline enum shape parse_sctp(struct packet *packet, const void *
 		break;
 	case SCTP_INIT_ACK:
 		packet->signals = SIGNAL_ADDRESSES;
-		break;
-	case SCTP_COOKIE_ACK: /* the first chunk of its packet (RFC 9260, 3.3.12) */
-		packet->signals = SIGNAL_ACCEPTED;
 		break;
 	case SCTP_ABORT:
 	case SCTP_SHUTDOWN_COMPLETE:

@@ -95,7 +95,8 @@ static __noinline int forward(ctx_t *ctx, const struct packet *packet, struct fl
 static __always_inline int forward_cached(ctx_t *ctx, const struct packet *packet,
 					  struct cached *line)
 {
-	const struct nexthop *hop = nexthop_at(line->nexthop);
+	__u32 index = line->nexthop & (MAX_NEXTHOPS - 1);
+	const struct nexthop *hop = bpf_map_lookup_elem(&nexthops, &index);
 
 	if (!hop || packet->ttl <= 1)
 		return CACHE_MISS;
@@ -127,7 +128,7 @@ static __always_inline bool is_spoofed(const struct packet *packet)
 {
 	if (ctx_starts_here())
 		return false;
-	return !is_unicast(packet->key.saddr) || bpf_map_lookup_elem(&vips, &packet->key.saddr);
+	return !is_unicast(packet->key.saddr) || vip_find(packet->key.saddr);
 }
 
 static __noinline int answer_echo(ctx_t *ctx, const struct packet *packet)
@@ -193,7 +194,7 @@ static __noinline int error(ctx_t *ctx, const struct packet *packet)
 	struct flow copy;
 	struct flow *flow = quote_read(ctx, packet, &quote) ? quote_flow(&quote, &copy) : NULL;
 
-	if (!flow && !bpf_map_lookup_elem(&vips, &packet->key.daddr))
+	if (!flow && !vip_find(packet->key.daddr))
 		return finish(COUNTER_PASSED);
 	if (ctx_is_to_other_station(ctx))
 		return finish(COUNTER_PASSED);
@@ -216,13 +217,30 @@ static __noinline int misfit(ctx_t *ctx, const struct packet *packet, enum shape
 		return error(ctx, packet);
 	if (bpf_map_lookup_elem(&flows, key) || bpf_map_lookup_elem(&flows_new, key))
 		return finish(verdict);
-	if (!bpf_map_lookup_elem(&vips, &key->daddr) || ctx_is_to_other_station(ctx))
+	if (!vip_find(key->daddr) || ctx_is_to_other_station(ctx))
 		return finish(COUNTER_PASSED);
 	if (is_spoofed(packet))
 		return finish(DROP_SPOOFED);
 	if (shape == SHAPE_ECHO)
 		return answer_echo(ctx, packet);
 	return finish(verdict);
+}
+
+/* Whether a packet in the middle of a connection may make a flow: a client's to a service
+ * all of whose nodes choose alike, and of no kind that opens or ends a connection. What
+ * comes from a backend is an answer, whose flow is another node's.
+ */
+static __noinline bool picks_up(ctx_t *ctx, const struct packet *packet,
+				const struct service *service)
+{
+	struct tcphdr tcp;
+
+	if (service->algorithm != ALGORITHM_HASH || packet->signals & ~SIGNAL_FIN ||
+	    is_backend(packet->key.saddr))
+		return false;
+	if (packet->key.proto != IPPROTO_TCP)
+		return true;
+	return !ctx_load(ctx, packet->l4, &tcp, sizeof(tcp)) && tcp.ack && !tcp.syn;
 }
 
 /* What becomes of a packet that is of no flow. COUNTER_FORWARDED and COUNTER_IN: it has
@@ -232,16 +250,16 @@ static __always_inline enum counter admit(ctx_t *ctx, const struct packet *packe
 					  struct flow *made)
 {
 	const struct flow_key *key = &packet->key;
-	const struct vip *vip = bpf_map_lookup_elem(&vips, &key->daddr);
+	const struct vip *vip = vip_find(key->daddr);
 	const struct service *service;
 
 	if (!vip || ctx_is_to_other_station(ctx))
 		return COUNTER_PASSED;
 	if (is_spoofed(packet))
 		return DROP_SPOOFED;
-	if (key->proto != IPPROTO_UDP && !(packet->signals & SIGNAL_FIRST))
-		return DROP_NO_FLOW;
 	service = service_find(key->daddr, key->dport, key->proto);
+	if (is_midstream(packet) && (!service || !picks_up(ctx, packet, service)))
+		return DROP_NO_FLOW;
 	if (!service && key->proto == IPPROTO_UDP && is_backend(key->saddr))
 		return DROP_NO_FLOW; /* an answer, and the flow is another node's */
 	if (!service)
@@ -369,6 +387,15 @@ static __noinline int established(ctx_t *ctx, const struct packet *packet)
 	return action;
 }
 
+/* Whether no flow can be a packet's, and no service. A flow's packets go to a VIP or come
+ * from a backend, and vips and backend_addrs have what flows name: two small tables that
+ * stay near the CPU tell it of most packets of a node, in place of two that do not.
+ */
+static __always_inline bool is_strange(const struct flow_key *key)
+{
+	return !bpf_map_lookup_elem(&vips, &key->daddr) && !is_backend(key->saddr);
+}
+
 static __always_inline int process(ctx_t *ctx)
 {
 	struct packet packet = {};
@@ -385,6 +412,8 @@ static __always_inline int process(ctx_t *ctx)
 
 		if (likely(action != CACHE_MISS))
 			return action;
+		if (is_strange(&packet.key))
+			return finish(COUNTER_PASSED);
 		action = established(ctx, &packet);
 		if (likely(action != CACHE_MISS))
 			return action;

@@ -16,6 +16,14 @@ static __always_inline const struct service *service_find(__be32 vip, __be16 por
 	return bpf_map_lookup_elem(&services, &key);
 }
 
+/* NULL: services have no such address. */
+static __always_inline const struct vip *vip_find(__be32 addr)
+{
+	const struct vip *vip = bpf_map_lookup_elem(&vips, &addr);
+
+	return vip && !(vip->flags & VIP_RETIRED) ? vip : NULL;
+}
+
 static __always_inline bool is_backend(__be32 addr)
 {
 	return bpf_map_lookup_elem(&backend_addrs, &addr);
@@ -35,18 +43,33 @@ static __always_inline __u32 service_round_robin(const struct service *service)
 	return position;
 }
 
+/* Full avalanche (Murmur3's finalizer), as clients are neighbours of each other. */
+static __always_inline __u32 service_mix(__u32 hash)
+{
+	hash = (hash ^ hash >> 16) * 0x85ebca6b;
+	hash = (hash ^ hash >> 13) * 0xc2b2ae35;
+	return hash ^ hash >> 16;
+}
+
 /* Position by the client's address, the same on all nodes: who has to choose for it
- * anew after a failover, or once affinity has lost it, chooses alike. Full avalanche
- * (Murmur3's finalizer), as clients are neighbours of each other.
+ * anew after a failover, or once affinity has lost it, chooses alike.
  */
 static __always_inline __u32 service_by_client(const struct service *service, __be32 client)
 {
 	__u32 hash = bpf_ntohl(client);
 
-	hash = (hash ^ hash >> 16) * 0x85ebca6b;
-	hash = (hash ^ hash >> 13) * 0xc2b2ae35;
-	hash ^= hash >> 16;
-	return (__u64)hash * service->slot_count >> 32;
+	return (__u64)service_mix(hash) * service->slot_count >> 32;
+}
+
+/* Position by all that names the connection, the same on all nodes. */
+static __always_inline __u32 service_by_flow(const struct service *service,
+					     const struct flow_key *key)
+{
+	__u32 hash = service_mix(bpf_ntohl(key->saddr));
+
+	hash = service_mix(hash ^ (bpf_ntohs(key->sport) << 16 | bpf_ntohs(key->dport)));
+	hash = service_mix(hash ^ bpf_ntohl(key->daddr));
+	return (__u64)service_mix(hash ^ key->proto) * service->slot_count >> 32;
 }
 
 static __always_inline bool service_has(const struct service *service, __u32 id)
@@ -87,15 +110,17 @@ static __always_inline __u32 service_kept(const struct service *service, __be32 
 	return fresh.backend;
 }
 
-/* The id of the backend that gets a client's next flow; 0: there is none. A function of
+/* The id of the backend that gets a client's new flow; 0: there is none. A function of
  * its own, so that its stack is not beside that of what makes the flow.
  */
-static __noinline __u32 service_choose(const struct service *service, __be32 client)
+static __noinline __u32 service_choose(const struct service *service, const struct flow_key *key)
 {
 	if (!service->slot_count)
 		return 0;
 	if (service->affinity)
-		return service_kept(service, client);
+		return service_kept(service, key->saddr);
+	if (service->algorithm == ALGORITHM_HASH)
+		return service_slot(service, service_by_flow(service, key));
 	return service_slot(service, service_round_robin(service));
 }
 

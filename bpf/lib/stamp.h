@@ -45,16 +45,21 @@ static __always_inline void cache_invalidate(const struct flow_key *key)
 	asm volatile("" : "+r"(before)); /* so that it is a barrier on arm64 */
 }
 
-/* The stamp and epoch that a line must have. Taken before flows is asked. */
+/* The stamp that a line must have, with the epoch and the generation of next hops, neither
+ * of which comes to 65536 more while a line lives. Taken before flows is asked.
+ */
 static __always_inline __u64 cache_version(__u32 hash)
 {
 	const struct stamp *stamp = cache_stamp(hash);
 	__u32 zero = 0;
 	const struct epoch *now = bpf_map_lookup_elem(&epoch, &zero);
+	const struct config *routes = bpf_map_lookup_elem(&config, &zero);
+	__u32 all;
 
-	if (!stamp || !now)
+	if (!stamp || !now || !routes)
 		return 0;
-	return (__u64)now->number << 32 | *(const volatile __u32 *)&stamp->changes;
+	all = now->number + (*(const volatile __u32 *)&routes->nexthop_generation << 16);
+	return (__u64)all << 32 | *(const volatile __u32 *)&stamp->changes;
 }
 
 #endif /* WEIR_LIB_STAMP_H */

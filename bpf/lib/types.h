@@ -77,7 +77,7 @@ _Static_assert(__builtin_offsetof(struct flow, csum_port) ==
 struct cached {
 	struct flow_key key; /* proto 0: none */
 	struct rewrite rewrite;
-	__u64 version;	 /* stamp and epoch when flows was asked */
+	__u64 version;	 /* cache_version when flows was asked */
 	__u32 filled;	 /* low 32 bits of jiffies then */
 	__u32 last_seen; /* the same, of the last packet */
 	__u64 bytes;	 /* that flows does not know of yet */
@@ -100,7 +100,8 @@ struct epoch {
 };
 
 enum vip_flags {
-	VIP_ACTIVE = 1 << 0, /* this node has rank 0: it keeps the client's port if it can */
+	VIP_ACTIVE = 1 << 0,  /* this node has rank 0: it keeps the client's port if it can */
+	VIP_RETIRED = 1 << 1, /* no service has it any more; flows may, and it is the kernel's */
 };
 
 /* A service address. Source ports of new flows come from [port_min, port_max],
@@ -127,6 +128,7 @@ enum service_mode {
 
 enum service_algorithm {
 	ALGORITHM_RR = 0,
+	ALGORITHM_HASH = 1,
 };
 
 enum service_flags {

@@ -1,6 +1,8 @@
 package packettest
 
 import (
+	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -28,15 +30,16 @@ const cacheLines = 64
 func load() (*objects, error) {
 	o := &objects{programs: make(map[bpf.Hook]*ebpf.Program), maps: make(map[string]*ebpf.Map)}
 	for _, object := range []struct {
-		hook    bpf.Hook
-		program string
-		spec    func() (*ebpf.CollectionSpec, error)
+		hook      bpf.Hook
+		program   string
+		file      string
+		committed func() (*ebpf.CollectionSpec, error)
 	}{
-		{bpf.HookTC, bpf.ProgramTC, bpf.LoadTC},
-		{bpf.HookXDP, bpf.ProgramXDP, bpf.LoadXDP},
-		{bpf.HookEgress, bpf.ProgramEgress, bpf.LoadEgress},
+		{bpf.HookTC, bpf.ProgramTC, "tc_bpfel.o", bpf.LoadTC},
+		{bpf.HookXDP, bpf.ProgramXDP, "xdp_bpfel.o", bpf.LoadXDP},
+		{bpf.HookEgress, bpf.ProgramEgress, "egress_bpfel.o", bpf.LoadEgress},
 	} {
-		spec, err := object.spec()
+		spec, err := parse(object.file, object.committed)
 		if err == nil {
 			err = shrink(spec)
 		}
@@ -51,6 +54,18 @@ func load() (*objects, error) {
 	}
 	o.readClock = o.collections[0].Programs[bpf.ProgramClock]
 	return o, nil
+}
+
+// objectsFolder names the folder of objects to test in place of the committed ones, which have the same layouts:
+// ci/mutants.sh tests many, and to build a program with each would take longer than its tests do.
+const objectsFolder = "WEIR_OBJECTS"
+
+// parse takes the object in objectsFolder, if that is set.
+func parse(file string, committed func() (*ebpf.CollectionSpec, error)) (*ebpf.CollectionSpec, error) {
+	if folder := os.Getenv(objectsFolder); folder != "" {
+		return ebpf.LoadCollectionSpec(filepath.Join(folder, file))
+	}
+	return committed()
 }
 
 func shrink(spec *ebpf.CollectionSpec) error {

@@ -31,10 +31,11 @@ type state struct {
 	backends  []string // hosts known as backends, beside those of the frontends
 	frontends []frontend
 	// sources are the prefixes that ports are open for, all if it has none, affinity the seconds that clients keep
-	// their backend.
-	sources  map[uint16][]string
-	affinity map[uint16]uint32
-	devices  map[string]bpf.Device
+	// their backend, algorithms how backends are chosen, round robin if it has none.
+	sources    map[uint16][]string
+	affinity   map[uint16]uint32
+	algorithms map[uint16]uint8
+	devices    map[string]bpf.Device
 }
 
 // Frontends that rows use: one for each mode and protocol, and TCP ones whose
@@ -53,7 +54,7 @@ func newState() *state {
 	s := &state{
 		vips:    map[string]bpf.VIP{"vip": {Flags: bpf.VIPActive, PortMin: 1024, PortMax: 65535}},
 		own:     ports{40000, 65535},
-		devices: make(map[string]bpf.Device), sources: map[uint16][]string{}, affinity: map[uint16]uint32{},
+		devices: make(map[string]bpf.Device), sources: map[uint16][]string{}, affinity: map[uint16]uint32{}, algorithms: map[uint16]uint8{},
 		frontends: []frontend{
 			{tcp, fullnatTCP, bpf.ModeFullnat, []string{"b1:8080"}, ""},
 			{udp, fullnatUDP, bpf.ModeFullnat, []string{"b1:5353"}, ""},
@@ -176,7 +177,8 @@ func (w *world) configure(change func(*bpf.Config)) error {
 }
 
 func (w *world) putFrontend(id uint32, f frontend, s *state, slot *uint32) error {
-	service := bpf.Service{Id: id, SlotOffset: *slot, SlotCount: uint32(len(f.backends)), Mode: f.mode, Affinity: s.affinity[f.port]}
+	service := bpf.Service{Id: id, SlotOffset: *slot, SlotCount: uint32(len(f.backends)), Mode: f.mode,
+		Algorithm: s.algorithms[f.port], Affinity: s.affinity[f.port]}
 	source := f.source
 	if source == "" {
 		source = "lb"

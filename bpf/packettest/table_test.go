@@ -74,6 +74,7 @@ func (w *world) runRows(t *testing.T, rows []row, hooks ...bpf.Hook) {
 	t.Helper()
 	for i := range rows {
 		r := &rows[i]
+		rowsRun++
 		for _, hook := range hooks {
 			if r.only != "" && r.only != hook.String() {
 				continue

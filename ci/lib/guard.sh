@@ -13,8 +13,8 @@ hear_interrupts() {
 }
 
 # guarded COMMAND...: runs COMMAND as a process group of its own. ^C, a TERM or a HUP reach the whole group as one SIGINT,
-# which go test, Ginkgo and weir-topo answer by cleaning up; guarded waits for that, sets guard_interrupted, and returns
-# COMMAND's status.
+# which Ginkgo and weir-topo answer by cleaning up (after other tests sweep.sh does); guarded waits for that, sets
+# guard_interrupted, and returns COMMAND's status.
 # shellcheck disable=SC2034 # its readers are the scripts that source this
 guard_interrupted=''
 guarded() {

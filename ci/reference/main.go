@@ -94,7 +94,7 @@ var kubernetes = [][]string{
 	{"Service", code("service.beta.kubernetes.io/load-balancer-source-ranges") + " (annotation)", "the same, comma separated, where the field is empty"},
 	{"Service", code("spec.ports"), "TCP, UDP and SCTP; " + code("nodePort") + " is the backends' unless pods are sent to"},
 	{"Service", code("spec.allocateLoadBalancerNodePorts"), code("false") + " without any node port: as " + code("usepodnetwork: yes")},
-	{"Service", code("spec.externalTrafficPolicy"), code("Local") + ": of the nodes that may be backends, only those with an endpoint are"},
+	{"Service", code("spec.externalTrafficPolicy"), code("Local") + ": of the nodes that may be backends, only those with an endpoint are: a ready one, or where none has that, one that ends and still serves"},
 	{"Service", code("spec.sessionAffinity") + ", " + code("spec.sessionAffinityConfig"), code("ClientIP") + ": a client keeps its backend"},
 	{"Service", code("spec.ipFamilies"), "an address of each family, in this order; those of IPv6 are reserved and not published ([ADR 0016](adr/0016-unserved-addresses-unpublished.md))"},
 	{"Service", code("spec.ipFamilyPolicy"), code("RequireDualStack") + ": both or none, but one that the Service has stays; " + code("PreferDualStack") + ": what can be had"},

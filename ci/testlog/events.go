@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -46,10 +47,15 @@ type printer struct {
 	held  map[string]*strings.Builder // output by package and outermost test
 	says  map[string]string           // last output of a test: the reason where it is skipped
 	skips []skip
+	// broken are the packages that failed, with the panic that ended them, or their last words.
+	broken []ending
+	panics map[string]string // by package
 }
 
+type ending struct{ pkg, words string }
+
 func newPrinter(out io.Writer, live bool) *printer {
-	return &printer{out: out, live: live, held: map[string]*strings.Builder{}, says: map[string]string{}}
+	return &printer{out: out, live: live, held: map[string]*strings.Builder{}, says: map[string]string{}, panics: map[string]string{}}
 }
 
 func (p *printer) event(e event) {
@@ -64,6 +70,10 @@ func (p *printer) event(e event) {
 			p.skips = append(p.skips, skip{name: relative(e.Package) + "." + e.Test, said: p.says[e.Package+"."+e.Test]})
 		}
 	case "fail":
+		if e.Test == "" {
+			p.broken = append(p.broken, ending{relative(e.Package), cmp.Or(p.panics[e.Package], p.says[e.Package+"."])})
+			delete(p.panics, e.Package) // a suite may come twice, in parts
+		}
 		if outermost && p.held[key] != nil {
 			fmt.Fprint(p.out, p.held[key])
 		}
@@ -76,6 +86,9 @@ func (p *printer) event(e event) {
 func (p *printer) output(key string, e event) {
 	if text := strings.TrimSpace(e.Output); text != "" && !strings.HasPrefix(text, "---") && !strings.HasPrefix(text, "===") {
 		p.says[e.Package+"."+e.Test] = text
+		if strings.HasPrefix(text, "panic: ") {
+			p.panics[e.Package] = text
+		}
 	}
 	switch {
 	case e.Test == "" && (e.Output == "PASS\n" || strings.Contains(e.Output, "[no test files]")):

@@ -7,12 +7,14 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -20,7 +22,7 @@ func main() {
 	var o options
 	flag.BoolVar(&o.live, "live", false, "print everything as it happens, not only what failed")
 	flag.StringVar(&o.declared, "skips", "ci/skips.txt", "`file` of declared skips")
-	flag.StringVar(&o.reports, "reports", "", "`folder` of Ginkgo JSON reports to look through for skipped specs")
+	flag.StringVar(&o.reports, "reports", "", "`folder` of Ginkgo JSON reports to look through for skipped specs; failed.txt there says what failed, and why")
 	flag.Parse()
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 
@@ -52,19 +54,25 @@ func run(in io.Reader, out io.Writer, o options) error {
 	if err := readEvents(in, p.event); err != nil {
 		return err
 	}
-	skips := p.skips
-	if o.reports != "" {
-		paths, err := filepath.Glob(filepath.Join(o.reports, "*.json"))
-		if err != nil {
-			return fmt.Errorf("list reports of %s: %w", o.reports, err)
-		}
-		for _, path := range paths {
-			specs, err := skippedSpecs(path)
-			if err != nil {
-				return err
-			}
-			skips = append(skips, specs...)
+	if o.reports == "" {
+		return judge(out, p.skips, declared)
+	}
+	s := specs{failed: map[string]int{}}
+	paths, err := filepath.Glob(filepath.Join(o.reports, "*.json"))
+	if err != nil {
+		return fmt.Errorf("list reports of %s: %w", o.reports, err)
+	}
+	var broken []error
+	for _, path := range paths {
+		if err := s.readSpecs(path); err != nil {
+			broken = append(broken, err)
+			s.failures = append(s.failures, fmt.Sprintf("%v\n", err))
 		}
 	}
-	return judge(out, skips, declared)
+	s.failures = append(s.failures, s.silent(p.broken)...)
+	// For whoever sums up a long run, of whose output this is the part that says why.
+	if err := os.WriteFile(filepath.Join(o.reports, "failed.txt"), []byte(strings.Join(s.failures, "")), 0o600); err != nil {
+		broken = append(broken, err)
+	}
+	return errors.Join(append(broken, judge(out, append(p.skips, s.skipped()...), declared))...)
 }

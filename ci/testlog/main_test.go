@@ -83,6 +83,84 @@ func TestSkippedAndPendingSpecsCount(t *testing.T) {
 	}
 }
 
+// TestPartsOfASuite has a suite run in two parts: what the one skips the other runs, but for a spec that neither does, and
+// for one of two of the same name.
+func TestPartsOfASuite(t *testing.T) {
+	part := func(states ...string) string {
+		text := `[{"SuiteDescription":"apiserver","SpecReports":[`
+		for i, name := range []string{"serves", "counts", "repeats", "repeats", "never", "needs"} {
+			state, message, _ := strings.Cut(states[i], ": ")
+			text += strings.Repeat(",", min(i, 1)) + `{"LeafNodeType":"It","LeafNodeText":"` + name + `","State":"` + state + `","Failure":{"Message":"` + message + `"}}`
+		}
+		return text + "]}]"
+	}
+	reports := folderOf(t, map[string]string{
+		"apiserver.json":       part("passed", "skipped", "passed", "skipped", "pending", "skipped: no SCTP"),
+		"apiserver-alone.json": part("skipped", "failed", "skipped", "skipped", "pending", "passed"),
+	})
+	out, err := replay(t, "", options{declared: write(t, "skips.txt", "apiserver: never | why\n"), reports: reports})
+	if err == nil || !strings.HasPrefix(err.Error(), "2 skipped without a reason") {
+		t.Errorf("got error %v", err)
+	}
+	for _, want := range []string{"DECLARED REASON: apiserver: repeats;", `DECLARED REASON: apiserver: needs; it said "skipped no SCTP"`, "skipped as declared: apiserver: never"} {
+		if strings.Count(out, want) != 1 {
+			t.Errorf("output has not %q once:\n%s", want, out)
+		}
+	}
+}
+
+// TestSuitesThatSayNothingAreSummedUp: one that does not build or is ended by its deadline has no report, or one without
+// a failure.
+func TestSuitesThatSayNothingAreSummedUp(t *testing.T) {
+	reports := folderOf(t, map[string]string{
+		"flood.json":     `[{"SuiteDescription":"flood","SpecReports":[{"LeafNodeType":"It","LeafNodeText":"fills","State":"passed"}]}]`,
+		"nat-alone.json": `[{"SuiteDescription":"nat","SpecReports":[{"LeafNodeType":"It","LeafNodeText":"answers","State":"failed"}]}]`,
+	})
+	const module = `"Package":"github.com/weir-lb/weir/scenarios/`
+	events := strings.Join([]string{
+		`{"Action":"output",` + module + `flood","Test":"TestFlood","Output":"panic: test timed out after 30m0s\n"}`,
+		`{"Action":"output",` + module + `flood","Output":"FAIL\tscenarios/flood\t1800s\n"}`,
+		`{"Action":"fail",` + module + `flood"}`,
+		`{"Action":"output",` + module + `bulk","Output":"FAIL\tscenarios/bulk [build failed]\n"}`,
+		`{"Action":"fail",` + module + `bulk"}`,
+		`{"Action":"fail",` + module + `nat"}`,
+		`{"Action":"output",` + module + `nat","Output":"FAIL\tscenarios/nat\t1s\n"}`,
+		`{"Action":"fail",` + module + `nat"}`,
+		`{"Action":"pass",` + module + `article"}`,
+	}, "\n")
+	if out, err := replay(t, events, options{declared: write(t, "skips.txt", ""), reports: reports}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	got := summary(t, reports)
+	_, text, _ := strings.Cut(got, "scenarios/flood")
+	want := " failed, and none of its specs did\n    panic: test timed out after 30m0s\n" +
+		"scenarios/bulk failed, and none of its specs did\n    FAIL\tscenarios/bulk [build failed]\n" +
+		"scenarios/nat failed, and none of its specs did\n    FAIL\tscenarios/nat\t1s\n"
+	if text != want || !strings.HasPrefix(got, "nat: answers (failed)") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestFailedSpecsAreSummedUp(t *testing.T) {
+	reports := folderOf(t, map[string]string{"broken.json": `[{"Suite`, "restart.json": `[{"SuiteDescription":"restart","SpecReports":[
+		{"LeafNodeType":"It","LeafNodeText":"answers","State":"passed"},
+		{"LeafNodeType":"It","LeafNodeText":"cannot","State":"skipped","Failure":{"Message":"no SCTP"}},
+		{"ContainerHierarchyTexts":["weir"],"LeafNodeText":"is drained","LeafNodeType":"It","State":"failed",
+			"Failure":{"Message":"3 connections\nto be empty\n","Location":{"FileName":"drain_test.go","LineNumber":7}}},
+		{"LeafNodeType":"AfterSuite","State":"panicked","Failure":{"Message":"` + strings.Repeat("more\\n", 20) + `","Location":{"FileName":"a.go","LineNumber":1}}}]}]`})
+	out, err := replay(t, "", options{declared: write(t, "skips.txt", "restart: cannot | why\n"), reports: reports})
+	if err == nil || !strings.Contains(err.Error(), "broken.json: unexpected end of JSON input") || !strings.Contains(out, "skipped as declared: restart: cannot") {
+		t.Fatalf("a report that breaks off: error %v, output:\n%s", err, out)
+	}
+	got := summary(t, reports)
+	_, text, _ := strings.Cut(got, "\n")
+	want := "restart: weir is drained (failed)\n    drain_test.go:7\n    3 connections\n    to be empty\n" +
+		"restart: AfterSuite (panicked)\n    a.go:1\n" + strings.Repeat("    more\n", 16) + "    and 4 lines more\n"
+	if text != want || !strings.HasPrefix(got, "read report ") {
+		t.Errorf("got\n%s\nwant, below the line of the broken one,\n%s", got, want)
+	}
+}
+
 func TestDeclarationNeedsAReasonAndAName(t *testing.T) {
 	for _, line := range []string{"topo.TestIPVS", "topo.TestIPVS | ", "* | everything", " | no name"} {
 		if got, err := parseDeclared(strings.NewReader("# first\n" + line)); err == nil {
@@ -107,11 +185,29 @@ func replay(t *testing.T, events string, o options) (string, error) {
 	return out.String(), err
 }
 
-func write(t *testing.T, name, content string) string {
+// summary is what a run has left in failed.txt.
+func summary(t *testing.T, reports string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	got, err := os.ReadFile(filepath.Join(reports, "failed.txt"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return string(got)
+}
+
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	return filepath.Join(folderOf(t, map[string]string{name: content}), name)
+}
+
+// folderOf makes a folder with files of these names and contents.
+func folderOf(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }

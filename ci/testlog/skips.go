@@ -2,10 +2,8 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 )
 
@@ -71,42 +69,4 @@ func reasonFor(name string, declared []declaration) string {
 		}
 	}
 	return ""
-}
-
-// ginkgoSuite is what we read of Ginkgo's JSON report.
-type ginkgoSuite struct {
-	SuiteDescription string
-	SpecReports      []struct {
-		ContainerHierarchyTexts []string
-		LeafNodeText            string
-		LeafNodeType            string
-		State                   string
-		Failure                 struct{ Message string }
-	}
-}
-
-// skippedSpecs lists the specs of a report that were skipped or left pending.
-func skippedSpecs(path string) ([]skip, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var suites []ginkgoSuite
-	if err := json.Unmarshal(data, &suites); err != nil {
-		return nil, fmt.Errorf("read report %s: %w", path, err)
-	}
-	var skips []skip
-	for _, suite := range suites {
-		for _, spec := range suite.SpecReports {
-			if spec.LeafNodeType != "It" || (spec.State != "skipped" && spec.State != "pending") {
-				continue
-			}
-			words := append(spec.ContainerHierarchyTexts, spec.LeafNodeText)
-			skips = append(skips, skip{
-				name: suite.SuiteDescription + ": " + strings.Join(words, " "),
-				said: spec.State + " " + spec.Failure.Message,
-			})
-		}
-	}
-	return skips, nil
 }

@@ -31,18 +31,22 @@ type node struct{ *client.Client }
 
 func (n node) PutState(ctx context.Context, owner string, s v1.NodeState) error {
 	_, err := n.Client.PutState(ctx, owner, s)
-	return conflict(err)
+	return known(err)
 }
 
 func (n node) PatchState(ctx context.Context, owner string, change v1.NodeChange) error {
 	_, err := n.Client.PatchState(ctx, owner, change)
-	return conflict(err)
+	return known(err)
 }
 
-// conflict turns the client's error for it into push's.
-func conflict(err error) error {
-	if e, ok := errors.AsType[*client.Error](err); ok && e.Kind == client.Conflict && e.Current != nil {
+// known turns the client's errors that push tells apart into push's.
+func known(err error) error {
+	e, ok := errors.AsType[*client.Error](err)
+	switch {
+	case ok && e.Kind == client.Conflict && e.Current != nil:
 		return &push.Conflict{Current: *e.Current}
+	case ok && e.Kind == client.Refused && e.Path != "":
+		return &push.Refused{Path: e.Path, Err: err}
 	}
 	return err
 }

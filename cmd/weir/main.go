@@ -1,6 +1,7 @@
 // Command weir is a load balancer node, or with --peer a BGP speaker only.
 // SIGTERM, SIGINT, SIGKILL and a crash all mean a restart: packets are forwarded
-// meanwhile (--pin-dir), and peers keep their routes. `weirctl drain` stops it.
+// meanwhile (--pin-dir), and peers keep their routes. `weirctl drain` stops it, and so
+// do SIGTERM and SIGINT where the node's state says that it is drained.
 // Exit codes: 0 after SIGTERM, SIGINT or a drain, 1 when it cannot start or a part of
 // it failed, 2 for wrong flags.
 package main

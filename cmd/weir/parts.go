@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 
@@ -36,6 +37,26 @@ func open(c config, restored bool, log *slog.Logger) (parts, error) {
 		p.speaker = s
 	}
 	return p, nil
+}
+
+// openUntil is open, but for when ctx ends first. The verifier takes seconds on a busy machine, and only the end of the
+// process cuts it short: then what is being opened is left as by a crash, which the next run takes up (ADR 0007).
+func openUntil(ctx context.Context, c config, restored bool, log *slog.Logger) (p parts, ended bool, err error) {
+	type outcome struct {
+		parts
+		error
+	}
+	opened := make(chan outcome, 1)
+	go func() {
+		p, err := open(c, restored, log)
+		opened <- outcome{p, err}
+	}()
+	select {
+	case o := <-opened:
+		return o.parts, false, o.error
+	case <-ctx.Done():
+		return parts{}, true, nil
+	}
 }
 
 // close ends the speaker first: no peer may send here once nothing forwards.

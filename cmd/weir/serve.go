@@ -17,9 +17,9 @@ import (
 	"github.com/weir-lb/weir/dataplane/overlay"
 )
 
-// serve runs the node until ctx ends. The order matters: what can refuse to
+// serve runs the node until signalled ends. The order matters: what can refuse to
 // start comes before what touches the node.
-func serve(ctx context.Context, c config, log *slog.Logger) error {
+func serve(signalled context.Context, c config, log *slog.Logger) error {
 	if err := preflight(c.peer); err != nil {
 		return err
 	}
@@ -36,44 +36,70 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	}
 	restored := file != nil && file.Restored()
 	late := c.waits()
-	listeners, err := listen(ctx, c, late, log)
+	listeners, err := listen(signalled, c, late, log)
 	if err != nil {
 		return err
 	}
 	defer closeAll(listeners)
-	p, err := open(c, restored, log)
+	opening := signalled
+	if file != nil && drained(file.Saved()) {
+		opening = context.WithoutCancel(signalled) // its end is a stop, which takes what was opened
+	}
+	p, ended, err := openUntil(opening, c, restored, log)
 	if err != nil {
 		return err
+	}
+	if ended {
+		log.Info("weir ends before it runs")
+		return nil
 	}
 	node := agent.New(p.fill(agent.Options{Name: c.nodeName, Version: version.String(), StateFile: file, Log: log}))
 	server := api.New(node, log, api.DefaultLimits)
 	log.Info("weir runs", "node", c.nodeName, "version", version.String(), "mode", node.Version().Mode, "bgp", c.bgp)
-	// A signal ends the API at once; a drain's end is asked for by it, until
-	// nothing is left.
-	answering, quiet := context.WithCancel(ctx)
-	defer quiet()
-	ctx, cancel := context.WithCancel(ctx)
+	// A signal that means a restart ends API and work at once. With a stop the API
+	// answers until nothing is left.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(signalled))
 	defer cancel()
 	var faces errgroup.Group
+	faces.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-signalled.Done():
+			if !node.StopIfDrained(ctx) {
+				cancel()
+			}
+		}
+		return nil
+	})
 	if len(listeners) > 0 {
 		faces.Go(func() error {
 			defer cancel()
-			return server.Run(answering, listeners...)
+			return server.Run(ctx, listeners...)
 		})
 	}
 	if late {
 		faces.Go(func() error {
 			defer cancel()
-			return tcpapi.ServeLate(answering, c.listen, c.tls, log, server.Run)
+			return tcpapi.ServeLate(ctx, c.listen, c.tls, log, server.Run)
 		})
 	}
 	err = errors.Join(work(ctx, node, filters), end(node, c, p, filters, file))
-	quiet()
+	cancel()
 	if err := errors.Join(err, faces.Wait()); err != nil {
 		return err
 	}
 	log.Info("weir ends")
 	return nil
+}
+
+// drained tells whether an owner said of this node, before the restart, that it is drained.
+func drained(saved agent.Saved) bool {
+	for _, state := range saved.States {
+		if state.Drained {
+			return true
+		}
+	}
+	return false
 }
 
 // work runs the node until ctx ends or it is drained.

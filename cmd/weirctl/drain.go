@@ -26,7 +26,9 @@ func newDrain(o *options) *cobra.Command {
 their packets elsewhere, detach the programs and leave nothing on the node, then
 end. Connections that stand end with it unless another node knows them.
 
-Whatever else ends weir (SIGTERM, SIGKILL, a crash) means a restart: packets are
+SIGTERM and SIGINT do the same on a node that kube-weir has told that it is
+drained (kubectl drain, kubectl cordon; "weirctl get nodes" shows it). Whatever else
+ends weir (SIGTERM elsewhere, SIGKILL, a crash) means a restart: packets are
 forwarded meanwhile. What a weir left that will not come back,
 "weir --cleanup" removes.`,
 		Args: noArgs,

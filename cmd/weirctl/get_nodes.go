@@ -20,12 +20,12 @@ func getNodes(o *options) *cobra.Command {
 }
 
 func nodesTable(nodes []v1.ControllerNode, wide bool) *plain {
-	t := &plain{titles: []string{"NAME", "ADDRESS", "ROLE", "ACTIVE", "STATE", "DESIRED", "PUSHED", "ATTEMPTS", "LAST ERROR"}}
+	t := &plain{titles: []string{"NAME", "ADDRESS", "ROLE", "ACTIVE", "DRAINED", "STATE", "DESIRED", "PUSHED", "ATTEMPTS", "LAST ERROR"}}
 	if wide {
 		t.titles = append(t.titles, "SERVICES", "LAST PUSH", "NEXT RETRY")
 	}
 	for _, n := range nodes {
-		row := []string{n.Name, n.Address.String(), n.Role, yesNo(n.Active), n.State,
+		row := []string{n.Name, n.Address.String(), n.Role, yesNo(n.Active), yesNo(n.Drained), n.State,
 			n.Desired.String(), n.Pushed.String(), fmt.Sprint(n.Attempts), orDash(n.LastError)}
 		if wide {
 			row = append(row, fmt.Sprint(n.Services), stamped(n.LastPush), stamped(n.NextRetry))

@@ -151,6 +151,8 @@ func controller() map[string]any {
 		Nodes: []v1.ControllerNode{
 			{Name: "master1", Address: addr("192.168.80.10"), Role: v1.NodeLB, Active: true, Desired: v1.Generation{Sequence: 4}, Pushed: v1.Generation{Sequence: 4},
 				Services: 3, State: v1.PushInSync, LastPush: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
+			{Name: "master2", Address: addr("192.168.80.11"), Role: v1.NodeLB, Drained: true, Desired: v1.Generation{Sequence: 5}, Pushed: v1.Generation{Sequence: 5},
+				Services: 3, State: v1.PushInSync, LastPush: time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC)},
 			{Name: "worker1", Address: addr("192.168.80.101"), Role: v1.NodePeer, Desired: v1.Generation{Sequence: 4}, Pushed: v1.Generation{Sequence: 3},
 				State: v1.PushRetrying, LastError: "192.168.80.101:11111: no answer in time", Attempts: 3, NextRetry: time.Date(2026, 1, 2, 3, 4, 9, 0, time.UTC)},
 		},

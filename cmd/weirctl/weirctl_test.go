@@ -29,6 +29,18 @@ func TestArticleTable(t *testing.T) {
 	}
 }
 
+func TestSelectSaysHowABackendIsChosen(t *testing.T) {
+	for want, s := range map[string]v1.Service{
+		"rr":      {},
+		"hash":    {Algorithm: v1.Hash},
+		"persist": {Algorithm: v1.Hash, Affinity: 60},
+	} {
+		if got := algorithm(s); got != want {
+			t.Errorf("%+v: %s, want %s", s, got, want)
+		}
+	}
+}
+
 // TestColumnsWidenWithContent holds that every line of a table is as long as
 // the others, whatever is in it.
 func TestColumnsWidenWithContent(t *testing.T) {

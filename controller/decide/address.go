@@ -19,27 +19,28 @@ import (
 // has: its owner will mend it. So does a service that may be missing only
 // because the snapshot is incomplete.
 func assign(services []*service, incomplete bool, nodes map[netip.Addr]string, cfg controller.Config, last controller.Memory) map[string]ipam.Hold {
-	var requests, unsure []ipam.Request
-	asking := map[string]*service{}
-	present := map[string]bool{}
+	var unsure []ipam.Request
+	requests := make([]ipam.Request, 0, len(services))
+	asking := make(map[string]*service, len(services))
+	present := make(map[string]bool, len(services))
 	for _, s := range services {
 		present[s.key] = true
-		hold, known := last.Addresses[s.key]
-		if !known && len(s.told.Ports) > 0 {
-			hold = s.told
-		}
-		if s.refusal != nil && len(hold.Ports) > 0 {
+		hold := last.Addresses[s.key]
+		switch {
+		case s.refusal != nil && len(hold.Ports) > 0:
 			requests = appendKeep(requests, s.key, heldOf(s, hold))
 			continue
-		}
-		if s.refusal != nil {
+		case s.refusal != nil && len(s.told.Ports) > 0:
+			requests = append(requests, byStatus(s, appendKeep(nil, s.key, s.told))...)
+			continue
+		case s.refusal != nil:
 			// Its ports may be by now those of a service that has them.
-			unsure = append(unsure, byStatus(appendKeep(nil, s.key, heldOf(s, hold)))...)
+			unsure = append(unsure, byStatus(s, appendKeep(nil, s.key, heldOf(s, hold)))...)
 			continue
 		}
 		asking[s.key] = s
 		requests = append(requests, ipam.Request{
-			Owner: s.key, Ports: s.ipamPorts(), Pool: s.pool, Wants: s.wants, Together: s.together, Held: hold, Status: s.told.Addresses,
+			Owner: s.key, Ports: s.ipamPorts(), Pool: s.pool, Wants: s.wants, Together: s.together, Held: hold, Status: s.told,
 		})
 	}
 	if incomplete {
@@ -50,7 +51,7 @@ func assign(services []*service, incomplete bool, nodes map[netip.Addr]string, c
 		}
 	}
 	requests = append(requests, unsure...)
-	held := make(map[string]ipam.Hold)
+	held := make(map[string]ipam.Hold, len(requests))
 	for i, a := range ipam.Assign(cfg.Pools, requests, ipam.Options{Exclusive: cfg.UniqueIP, Nodes: nodes}) {
 		s := asking[a.Owner]
 		if s != nil {
@@ -145,11 +146,11 @@ func appendKeep(requests []ipam.Request, owner string, hold ipam.Hold) []ipam.Re
 	return append(requests, r)
 }
 
-// byStatus has requests ask for what they hold as those do of which nothing but
-// the status is known.
-func byStatus(requests []ipam.Request) []ipam.Request {
+// byStatus has a service's requests ask for what they hold as those do of which
+// nothing but the status is known.
+func byStatus(s *service, requests []ipam.Request) []ipam.Request {
 	for i, r := range requests {
-		requests[i].Held, requests[i].Status = ipam.Hold{}, r.Held.Addresses
+		requests[i].Held, requests[i].Status = ipam.Hold{}, ipam.Hold{Addresses: r.Held.Addresses, Ports: s.told.Ports}
 	}
 	return requests
 }

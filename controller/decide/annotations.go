@@ -34,6 +34,7 @@ const AnnotationServed = prefixWeir + "served"
 // settings is what annotations, or flags for want of them, say of a service.
 type settings struct {
 	mode       v1.Mode
+	algorithm  v1.Algorithm
 	monitor    bool
 	probe      probe
 	withdraw   bool
@@ -52,7 +53,7 @@ type settings struct {
 }
 
 func readAnnotations(annotations map[string]string, cfg controller.Config) (settings, *refusal) {
-	s := settings{mode: cfg.Mode, monitor: cfg.Monitor, podNetwork: cfg.UsePodNetwork, withdraw: cfg.Withdraw}
+	s := settings{mode: cfg.Mode, algorithm: v1.RoundRobin, monitor: cfg.Monitor, podNetwork: cfg.UsePodNetwork, withdraw: cfg.Withdraw}
 	if s.mode == "" {
 		s.mode = v1.ModeDefault
 	}
@@ -94,6 +95,9 @@ func (s *settings) apply(key, name, value string) *refusal {
 func (s *settings) readSelection(key, value string) {
 	switch value {
 	case "rr", "roundrobin":
+		s.algorithm = v1.RoundRobin
+	case "hash":
+		s.algorithm = v1.Hash
 	case "persist":
 		s.affinity = uint32(corev1.DefaultClientIPServiceAffinitySeconds) // LoxiLB's, too
 	default:

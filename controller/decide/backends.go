@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 )
@@ -42,7 +43,7 @@ func resolve(services []*service, c *cluster) {
 			s.frontends = append(s.frontends, v1.Service{
 				Name:     frontendName(s, p),
 				Frontend: v1.Frontend{VIP: s.vip(), Port: p.Number, Protocol: p.Protocol},
-				Mode:     s.mode, Algorithm: v1.RoundRobin, Monitor: s.monitor, Probe: s.probe.spec, Withdraw: s.withdraw, IdleTimeout: s.idleTimeout,
+				Mode:     s.mode, Algorithm: s.algorithm, Monitor: s.monitor, Probe: s.probe.spec, Withdraw: s.withdraw, IdleTimeout: s.idleTimeout,
 				Affinity: s.affinity, Sources: s.sources,
 				Backends: backends,
 			})
@@ -64,13 +65,12 @@ func frontendName(s *service, p port) string {
 // backendsOf lists where a port's connections go, ordered by address, and the
 // names of nodes that have endpoints, but no address.
 func backendsOf(s *service, p port, c *cluster) ([]v1.Backend, []string) {
-	endpoints := c.endpointsOf(s.key, p.name)
 	switch {
 	case s.podNetwork:
-		return podBackends(endpoints, c), nil
+		return podBackends(c.endpointsOf(s.key, p.name), c), nil
 	case s.obj.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal:
-		return localBackends(endpoints, p.nodePort, c)
-	case len(endpoints) == 0:
+		return localBackends(s, p, c)
+	case len(c.endpointsOf(s.key, p.name)) == 0:
 		// kube-proxy would refuse on every node; here the client is refused
 		// one hop earlier.
 		return nil, nil
@@ -91,16 +91,22 @@ func podBackends(endpoints []endpoint, c *cluster) []v1.Backend {
 }
 
 // localBackends are the eligible nodes that have endpoints, each weighted by
-// how many it has, so that every pod gets the same share.
-func localBackends(endpoints []endpoint, nodePort uint16, c *cluster) ([]v1.Backend, []string) {
-	pods := map[netip.Addr]int{}
-	missing := map[string]bool{}
-	for _, e := range endpoints {
-		a, known := c.nodes[e.node]
-		if !known {
-			missing[e.node] = true
-		} else if _, ok := slices.BinarySearchFunc(c.eligible, a, netip.Addr.Compare); ok {
-			pods[a]++
+// how many it has, so that every pod gets the same share. As in endpointsOf it
+// is those that are ready, or where no eligible node has one those that end and
+// still serve: that is what kube-proxy there does with the connection.
+func localBackends(s *service, p port, c *cluster) ([]v1.Backend, []string) {
+	pods, missing := map[netip.Addr]int{}, map[string]bool{}
+	for _, passes := range []func(discoveryv1.Endpoint) bool{isReady, servesItsEnd} {
+		for _, e := range c.endpointsThat(passes, s.key, p.name) {
+			a, known := c.nodes[e.node]
+			if !known {
+				missing[e.node] = true
+			} else if _, ok := slices.BinarySearchFunc(c.eligible, a, netip.Addr.Compare); ok {
+				pods[a]++
+			}
+		}
+		if len(pods) > 0 {
+			break
 		}
 	}
 	addrs := slices.SortedFunc(maps.Keys(pods), netip.Addr.Compare)
@@ -110,7 +116,7 @@ func localBackends(endpoints []endpoint, nodePort uint16, c *cluster) ([]v1.Back
 	}
 	backends := make([]v1.Backend, len(addrs))
 	for i, w := range weights(counts) {
-		backends[i] = v1.Backend{Address: addrs[i], Port: nodePort, Weight: w, LB: c.lbs[addrs[i].String()]}
+		backends[i] = v1.Backend{Address: addrs[i], Port: p.nodePort, Weight: w, LB: c.lbs[addrs[i].String()]}
 	}
 	return backends, slices.Sorted(maps.Keys(missing))
 }

@@ -184,8 +184,11 @@ func printFrontends(services []v1.Service) []string {
 			backends = append(backends, text)
 		}
 		probed := ""
+		if s.Algorithm != v1.RoundRobin {
+			probed = " by " + string(s.Algorithm)
+		}
 		if s.Monitor {
-			probed = " probed"
+			probed += " probed"
 		}
 		if s.IdleTimeout > 0 {
 			probed += fmt.Sprintf(" idle %d s", s.IdleTimeout)

@@ -23,7 +23,10 @@ type cluster struct {
 }
 
 func newCluster(snap controller.Snapshot, lbs []Instance) *cluster {
-	c := &cluster{slices: map[string][]*discoveryv1.EndpointSlice{}, nodes: map[string]netip.Addr{}, lbs: map[string]bool{}}
+	c := &cluster{
+		slices: make(map[string][]*discoveryv1.EndpointSlice, len(snap.Services)),
+		nodes:  make(map[string]netip.Addr, len(snap.Nodes)), lbs: map[string]bool{},
+	}
 	for _, n := range lbs {
 		c.lbs[n.Name], c.lbs[n.Address.String()] = true, true
 	}
@@ -100,6 +103,7 @@ func (c *cluster) endpointsThat(passes func(discoveryv1.Endpoint) bool, service,
 		if !ok {
 			continue
 		}
+		out = slices.Grow(out, len(s.Endpoints))
 		for _, e := range s.Endpoints {
 			if !passes(e) {
 				continue

@@ -56,7 +56,7 @@ func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Mem
 	frontends := collectFrontends(services)
 	for _, n := range lbs {
 		node := Node{Instance: n, State: v1.NodeState{
-			Services: frontends, BGP: mesh(n, lbs, peers, cfg), Roles: ranks.of(n.Address),
+			Services: frontends, BGP: mesh(n, lbs, peers, cfg), Roles: ranks.of(n.Address), Drained: n.Drained,
 		}}
 		node.Active = slices.ContainsFunc(node.State.Roles, func(r v1.Role) bool { return r.Rank == 0 })
 		d.Nodes = append(d.Nodes, node)
@@ -74,7 +74,7 @@ func Decide(snap controller.Snapshot, cfg controller.Config, last controller.Mem
 
 // collectFrontends lists what every load balancer node serves, ordered by frontend.
 func collectFrontends(services []*service) []v1.Service {
-	var out []v1.Service
+	out := make([]v1.Service, 0, len(services))
 	for _, s := range services {
 		if s.served() {
 			out = append(out, s.frontends...)
@@ -86,7 +86,7 @@ func collectFrontends(services []*service) []v1.Service {
 
 // frontendsByService lists those of each service that is served.
 func frontendsByService(services []*service) map[string][]v1.Frontend {
-	by := map[string][]v1.Frontend{}
+	by := make(map[string][]v1.Frontend, len(services))
 	for _, s := range services {
 		for _, f := range s.frontends {
 			if s.served() {

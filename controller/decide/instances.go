@@ -48,6 +48,9 @@ type Instance struct {
 	// Ready is false while the endpoint says that it is not, or the node is
 	// being drained.
 	Ready bool
+	// Drained is of a load balancer node that is being drained while another one
+	// is ready: v1.NodeState.Drained.
+	Drained bool
 }
 
 // instances finds the load balancer nodes and the peers, each ordered by
@@ -120,14 +123,19 @@ func zoned(nodes []*corev1.Node) (names []string) {
 
 // standBack has nodes that are being drained (kubectl drain, kubectl cordon)
 // count as not ready, so that they rank last: their addresses go to others while
-// they still forward.
+// they still forward. Where there is none to go to, nobody is told that it is
+// drained: what serves must go on over the end of its pod.
 func standBack(lbs []Instance, nodes []*corev1.Node) {
-	drained := map[string]bool{}
+	unschedulable := map[string]bool{}
 	for _, n := range nodes {
-		drained[n.Name] = n.Spec.Unschedulable
+		unschedulable[n.Name] = n.Spec.Unschedulable
 	}
 	for i := range lbs {
-		lbs[i].Ready = lbs[i].Ready && !drained[lbs[i].Name]
+		lbs[i].Ready = lbs[i].Ready && !unschedulable[lbs[i].Name]
+	}
+	others := slices.ContainsFunc(lbs, func(n Instance) bool { return n.Ready })
+	for i := range lbs {
+		lbs[i].Drained = others && unschedulable[lbs[i].Name]
 	}
 }
 

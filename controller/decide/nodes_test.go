@@ -129,29 +129,44 @@ func TestDrainedNodeStandsBack(t *testing.T) {
 	for _, row := range []struct {
 		says    string
 		drained []string
+		lbs     []string
 		active  string
+		told    []string
 	}{
-		{"nobody is drained", nil, "master1"},
-		{"the active one is", []string{"master1"}, "master2"},
-		{"the other one is", []string{"master2"}, "master1"},
-		{"both are: somebody has to", []string{"master1", "master2"}, "master1"},
+		{"nobody is drained", nil, bothMasters, "master1", nil},
+		{"the active one is", []string{"master1"}, bothMasters, "master2", []string{"master1"}},
+		{"the other one is", []string{"master2"}, bothMasters, "master1", []string{"master2"}},
+		{"both are: somebody has to, and the end of its pod is a restart", []string{"master1", "master2"}, bothMasters, "master1", nil},
+		{"it is the only one", []string{"master1"}, bothMasters[:1], "master1", nil},
+		{"the other one does not serve", []string{"master1"}, []string{bothMasters[0], "!" + bothMasters[1]}, "master1", nil},
+		{"it does not serve itself", []string{"master1"}, []string{"!" + bothMasters[0], bothMasters[1]}, "master2", []string{"master1"}},
+		{"a peer is, which nobody sends to", []string{"worker1"}, bothMasters, "master1", nil},
 	} {
 		snap := controller.Snapshot{
 			Services: []*corev1.Service{lb("a", ports("80:30080/TCP"))},
-			Slices:   []*discoveryv1.EndpointSlice{lbSlice("192.168.80.10@master1", "192.168.80.11@master2")},
+			Slices:   []*discoveryv1.EndpointSlice{lbSlice(row.lbs...), peerSlice("192.168.80.101@worker1")},
 		}
-		for _, name := range []string{"master1", "master2"} {
+		for _, name := range []string{"master1", "master2", "worker1"} {
 			n := &corev1.Node{}
 			n.Name, n.Spec.Unschedulable = name, slices.Contains(row.drained, name)
 			snap.Nodes = append(snap.Nodes, n)
 		}
+		var told []string
 		for _, n := range Decide(snap, cfg, controller.Memory{}).Nodes {
 			if n.Active != (n.Name == row.active) {
 				t.Errorf("%s: %s active %v, want %s", row.says, n.Name, n.Active, row.active)
 			}
+			if n.State.Drained {
+				told = append(told, n.Name)
+			}
+		}
+		if !slices.Equal(told, row.told) {
+			t.Errorf("%s: %v are told that they are drained, want %v", row.says, told, row.told)
 		}
 	}
 }
+
+var bothMasters = []string{"192.168.80.10@master1", "192.168.80.11@master2"}
 
 // TestRanksSpread holds that without --setRoles addresses are spread, that no
 // rank is given twice, and that only a lost node's addresses move.

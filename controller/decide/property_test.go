@@ -43,6 +43,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		for _, n := range first.Nodes {
 			checkState(rt, n)
 		}
+		checkDrained(rt, snap, first)
 	})
 }
 
@@ -203,6 +204,9 @@ func restarted(snap controller.Snapshot, d Decision) controller.Snapshot {
 
 func drawSnapshot(rt *rapid.T) controller.Snapshot {
 	snap := twoByTwo()
+	for _, n := range snap.Nodes {
+		n.Spec.Unschedulable = rapid.Bool().Draw(rt, n.Name+" is drained")
+	}
 	for i := range rapid.IntRange(0, 6).Draw(rt, "services") {
 		name := fmt.Sprintf("s%d", i)
 		snap.Services = append(snap.Services, drawService(rt, name))
@@ -255,6 +259,19 @@ func checkState(rt *rapid.T, n Node) {
 		seen[s.Frontend] = s.Name
 		if !ranked[s.VIP.String()] {
 			rt.Fatalf("%s serves %s without a rank for it", n.Name, s.VIP)
+		}
+	}
+}
+
+// checkDrained holds that a load balancer node is told that it is drained where it is,
+// unless all are, and that one which was told is active for nothing.
+func checkDrained(rt *rapid.T, snap controller.Snapshot, d Decision) {
+	lbs := d.Nodes[:2] // of twoByTwo
+	all := snap.Nodes[0].Spec.Unschedulable && snap.Nodes[1].Spec.Unschedulable
+	for i, n := range d.Nodes {
+		want := i < len(lbs) && snap.Nodes[i].Spec.Unschedulable && !all
+		if n.State.Drained != want || n.State.Drained && n.Active {
+			rt.Fatalf("%s is told that it is drained: %t, want %t; active %t", n.Name, n.State.Drained, want, n.Active)
 		}
 	}
 }

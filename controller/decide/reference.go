@@ -49,7 +49,7 @@ var annotationTable = []Annotation{
 		s.staticIP, s.staticIPKey = value, key
 		return nil
 	}},
-	{"epselect", "rr, roundrobin, persist", "how a backend is chosen; persist is spec.sessionAffinity: ClientIP, other values are ignored", func(s *settings, key, value string) *refusal {
+	{"epselect", "rr, roundrobin, hash, persist", "how a backend is chosen; hash by the client's address and port, alike on all LB nodes, so that in mode default and fullnat connections go on by the next node, where no sessionAffinity keeps the backend; persist is spec.sessionAffinity: ClientIP, other values are ignored", func(s *settings, key, value string) *refusal {
 		s.readSelection(key, value)
 		return nil
 	}},

@@ -71,10 +71,15 @@ func TestService(t *testing.T) {
 		{"liveness that is neither yes nor no", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/liveness", "maybe")), slices: onWorker1},
 			"Accepted=false/InvalidAnnotation " + refused, `"maybe" is neither yes nor no`, nil},
 		{"annotations without effect are named and cost nothing",
-			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "hash"), note("loxilb.io/zoneselect", "60")), slices: onWorker1},
+			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "lc"), note("loxilb.io/zoneselect", "60")), slices: onWorker1},
 			"Accepted=true/ValidWithIgnored Allocated=true/Assigned Reachable=true/EndpointsReady",
 			"", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
-		{"round robin is what there is, so asking for it is no warning",
+		{"a backend by hash", world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "hash")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default by hash -> 192.168.80.101:30080 (default/a)"}},
+		{"by hash, and clients keep it: both reach the nodes, where that wins",
+			world{service: lb("a", ports("80:30080/TCP"), affinity(60), note("weir-lb.io/epselect", "hash")), slices: onWorker1},
+			good, "", []string{"10.0.0.1:80/tcp default by hash kept 60 s -> 192.168.80.101:30080 (default/a)"}},
+		{"round robin is what there is otherwise, so asking for it is no warning",
 			world{service: lb("a", ports("80:30080/TCP"), note("loxilb.io/epselect", "rr")), slices: onWorker1},
 			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
 
@@ -207,6 +212,26 @@ func TestService(t *testing.T) {
 			world{service: lb("a", ports("80:30080/TCP"), spec(cluster4)), slices: []*discoveryv1.EndpointSlice{
 				ending(slice("a", "=8080", "!10.42.2.6@worker1"), true)}},
 			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.10:30080 lb, 192.168.80.11:30080 lb, 192.168.80.101:30080, 192.168.80.102:30080 (default/a)"}},
+		{"Local: an endpoint that ends serves where those that are ready are on nodes that may be no backend",
+			world{service: lb("a", ports("80:30080/TCP")), nodes: []*corev1.Node{node("worker4", "192.168.80.104", excluded)}, slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "10.42.5.1@worker4", "10.42.9.1@worker9"), ending(slice("a", "=8080", "!10.42.2.6@worker1", "!10.42.5.2@worker4"), true)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080 (default/a)"}},
+		{"Local: nor does one that ends serve on such a node",
+			world{service: lb("a", ports("80:30080/TCP")), nodes: []*corev1.Node{node("worker4", "192.168.80.104", excluded)}, slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "10.42.5.1@worker4", "!10.42.2.5@worker1"), ending(slice("a", "=8080", "!10.42.5.2@worker4"), true)}},
+			notReached + "NoEligibleNode", "of the Nodes with endpoints none is ready", []string{"10.0.0.1:80/tcp default ->  (default/a)"}},
+		{"Local: one that ends does not weigh beside those that are ready on its node",
+			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "10.42.2.5@worker1", "10.42.3.1@worker2"), ending(slice("a", "=8080", "!10.42.2.6@worker1"), true)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.101:30080, 192.168.80.102:30080 (default/a)"}},
+		{"Cluster: on which nodes the endpoints are does not matter",
+			world{service: lb("a", ports("80:30080/TCP"), spec(cluster4)), nodes: []*corev1.Node{node("worker4", "192.168.80.104", excluded)}, slices: []*discoveryv1.EndpointSlice{
+				slice("a", "=8080", "10.42.5.1@worker4"), ending(slice("a", "=8080", "!10.42.2.6@worker1"), true)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 192.168.80.10:30080 lb, 192.168.80.11:30080 lb, 192.168.80.101:30080, 192.168.80.102:30080 (default/a)"}},
+		{"usepodnetwork: a ready pod is reached on a node that is excluded, so that one that ends takes nothing new",
+			world{service: lb("a", ports("80:0/TCP"), note("loxilb.io/usepodnetwork", "yes")), nodes: []*corev1.Node{node("worker4", "192.168.80.104", excluded)},
+				slices: []*discoveryv1.EndpointSlice{slice("a", "=8080", "10.42.5.1@worker4"), ending(slice("a", "=8080", "!10.42.2.6@worker1"), true)}},
+			good, "", []string{"10.0.0.1:80/tcp default -> 10.42.5.1:8080 (default/a)"}},
 		{"an endpoint that ends and no longer serves counts for nothing",
 			world{service: lb("a", ports("80:30080/TCP")), slices: []*discoveryv1.EndpointSlice{
 				ending(slice("a", "=8080", "!10.42.2.6@worker1"), false)}},

@@ -90,8 +90,9 @@ type Request struct {
 	// Held is what the last assignment gave. Optional.
 	Held Hold
 	// Status is what the service's status says, for when the last assignment
-	// is not known. Optional.
-	Status Addresses
+	// is not known. Who holds the same by an assignment comes before: another
+	// controller may have written the status. Optional.
+	Status Hold
 }
 
 // Given answers a Want. Either Err is set or Address and Pool are.
@@ -142,7 +143,7 @@ func Assign(pools []Pool, requests []Request, opts Options) []Assignment {
 		out[i] = Assignment{Owner: r.Owner, Given: make([]Given, len(r.Wants))}
 	}
 	for _, step := range []func(*table, Request, []Given){
-		keepUnchanged, keepHeld, keepStatus, takeRequested, takeWithRequested, takeLowest, refuseTogether, tellLeft,
+		keepUnchangedHeld, keepUnchangedStatus, keepHeld, keepStatus, takeRequested, takeWithRequested, takeLowest, refuseTogether, tellLeft,
 	} {
 		for i, r := range requests {
 			step(&t, r, out[i].Given)
@@ -154,20 +155,25 @@ func Assign(pools []Pool, requests []Request, opts Options) []Assignment {
 // answered says that a Want has its answer.
 func (g Given) answered() bool { return g.Err != nil || g.Address.IsValid() }
 
-// keepUnchanged serves those that hold every port that they want. They come
-// first: a service that gained a port must not push out one that rested.
-func keepUnchanged(t *table, r Request, given []Given) {
+// keepUnchangedHeld and keepUnchangedStatus serve those that hold every port that
+// they want. They come first: a service that gained a port must not push out one
+// that rested.
+func keepUnchangedHeld(t *table, r Request, given []Given) { keepUnchanged(t, r, r.Held, given) }
+
+func keepUnchangedStatus(t *table, r Request, given []Given) { keepUnchanged(t, r, r.Status, given) }
+
+func keepUnchanged(t *table, r Request, had Hold, given []Given) {
 	for _, p := range r.Ports {
-		if !slices.Contains(r.Held.Ports, p) {
+		if !slices.Contains(had.Ports, p) {
 			return
 		}
 	}
-	keep(t, r, r.Held.Addresses, given)
+	keep(t, r, had.Addresses, given)
 }
 
 func keepHeld(t *table, r Request, given []Given) { keep(t, r, r.Held.Addresses, given) }
 
-func keepStatus(t *table, r Request, given []Given) { keep(t, r, r.Status, given) }
+func keepStatus(t *table, r Request, given []Given) { keep(t, r, r.Status.Addresses, given) }
 
 // keep assigns what the service had where it may have it still: it did not ask
 // for another one, a pool that it may use has it, and the ports are free.

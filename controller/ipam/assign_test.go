@@ -147,11 +147,20 @@ func TestAssign(t *testing.T) {
 			[]Request{ask("a", "80/tcp").dual().together().held("10.0.0.7", "80/tcp"), ask("b", "80/tcp").v6().held("10.0.0.8", "80/tcp").status("2001:db8::8"),
 				ask("c", "80/tcp").at("10.0.0.8")},
 			[]want{{address: "10.0.0.7,2001:db8::1"}, {address: "2001:db8::8"}, {address: "10.0.0.8"}}},
+		{"a status takes nothing from who holds it, as when another controller wrote it", "10.0.0.0/24", false,
+			[]Request{ask("a", "80/tcp").status("10.0.0.1", "80/tcp"), ask("b", "80/tcp").held("10.0.0.1", "80/tcp")},
+			[]want{{address: "10.0.0.2"}, {address: "10.0.0.1"}}},
+		{"of two that have it by their status, who has gained no port keeps it", "10.0.0.0/24", false,
+			[]Request{ask("a", "80/tcp").status("10.0.0.1", "81/tcp"), ask("b", "80/tcp").status("10.0.0.1", "80/tcp")},
+			[]want{{address: "10.0.0.2"}, {address: "10.0.0.1"}}},
+		{"and so does one that has gained none by its status beside one that has in memory", "10.0.0.0/24", false,
+			[]Request{ask("a", "80/tcp").held("10.0.0.1", "81/tcp"), ask("b", "80/tcp").status("10.0.0.1", "80/tcp")},
+			[]want{{address: "10.0.0.2"}, {address: "10.0.0.1"}}},
 		{"both are kept from a status, whatever their order there", "10.0.0.0/24,2001:db8::/64", false,
 			[]Request{ask("a", "80/tcp").dual(), ask("b", "80/tcp").dual().status("2001:db8::1").status("10.0.0.1")},
 			[]want{{address: "10.0.0.2,2001:db8::2"}, {address: "10.0.0.1,2001:db8::1"}}},
 		{"a memory that has an address in the place of another family's is not believed", "10.0.0.0/24,2001:db8::/64", false,
-			[]Request{{Owner: "a", Ports: parsePorts([]string{"80/tcp"}), Wants: []Want{{}}, Status: Addresses{IPv4: netip.MustParseAddr("2001:db8::7")}}},
+			[]Request{{Owner: "a", Ports: parsePorts([]string{"80/tcp"}), Wants: []Want{{}}, Status: Hold{Addresses: Addresses{IPv4: netip.MustParseAddr("2001:db8::7")}}}},
 			[]want{{address: "10.0.0.1"}}},
 		{"no pool at all", "", false, []Request{ask("a", "80/tcp"), ask("b", "80/tcp").at("10.0.0.1")},
 			[]want{{err: ErrNoSuchPool, message: "give one with --cidrPools"}, {err: ErrOutside}}},
@@ -266,12 +275,11 @@ func ask(owner string, ports ...string) Request {
 	return Request{Owner: owner, Ports: parsePorts(ports), Wants: []Want{{}}}
 }
 
-func (r Request) in(pool string) Request  { r.Pool = pool; return r }
-func (r Request) v6() Request             { r.Wants = []Want{{IPv6: true}}; return r }
-func (r Request) dual() Request           { r.Wants = []Want{{}, {IPv6: true}}; return r }
-func (r Request) v6dual() Request         { r.Wants = []Want{{IPv6: true}, {}}; return r }
-func (r Request) together() Request       { r.Together = true; return r }
-func (r Request) status(a string) Request { r.Status.Set(netip.MustParseAddr(a)); return r }
+func (r Request) in(pool string) Request { r.Pool = pool; return r }
+func (r Request) v6() Request            { r.Wants = []Want{{IPv6: true}}; return r }
+func (r Request) dual() Request          { r.Wants = []Want{{}, {IPv6: true}}; return r }
+func (r Request) v6dual() Request        { r.Wants = []Want{{IPv6: true}, {}}; return r }
+func (r Request) together() Request      { r.Together = true; return r }
 
 // at asks for an address in the place of any of its family, or of any at all.
 func (r Request) at(a string) Request {
@@ -289,6 +297,13 @@ func (r Request) at(a string) Request {
 func (r Request) held(a string, ports ...string) Request {
 	r.Held.Set(netip.MustParseAddr(a))
 	r.Held.Ports = parsePorts(ports)
+	return r
+}
+
+// status says that the service's status has an address, with the ports or without.
+func (r Request) status(a string, ports ...string) Request {
+	r.Status.Set(netip.MustParseAddr(a))
+	r.Status.Ports = parsePorts(ports)
 	return r
 }
 

@@ -145,7 +145,7 @@ func (w *world) remove(rt *rapid.T) {
 // remembered, fromStatus and fromBoth say how a request learns what its owner
 // holds.
 func remembered(r *Request, had Addresses, ports []Port) { r.Held = Hold{Addresses: had, Ports: ports} }
-func fromStatus(r *Request, had Addresses, _ []Port)     { r.Status = had }
+func fromStatus(r *Request, had Addresses, _ []Port)     { r.Status.Addresses = had }
 func fromBoth(r *Request, had Addresses, _ []Port) {
 	r.Status.IPv4, r.Held.IPv6 = had.IPv4, had.IPv6
 }

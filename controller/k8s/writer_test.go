@@ -3,6 +3,7 @@ package k8s
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
@@ -183,6 +185,108 @@ func TestWhatNodesSayIsWrittenNowAndThen(t *testing.T) {
 		write()
 		if got := programmedOf(object); got.Status != metav1.ConditionTrue {
 			t.Errorf("at rest: %+v", got)
+		}
+	})
+}
+
+// TestWhatACompleteServiceLacksLater follows one that lacked nothing: whatever
+// changes of it or of what was decided is written, and when it goes nothing is kept.
+func TestWhatACompleteServiceLacksLater(t *testing.T) {
+	programmed := says(v1.Condition{Status: true, Reason: "Programmed"})
+	told := func(o *corev1.Service) {
+		o.Status.Conditions = append(o.Status.Conditions, metav1.Condition{Type: "weir-lb.io/Programmed", Status: "True", Reason: "Programmed"})
+	}
+	there := service(told)
+	for _, row := range []struct {
+		says            string
+		object          *corev1.Service
+		decided         []v1.ControllerService
+		queued, leaving bool
+	}{
+		{"the same", there, []v1.ControllerService{*decided(programmed)}, false, false},
+		{"the same, decided anew by who has heard no node yet", there, []v1.ControllerService{*decided(says(v1.Condition{Unknown: true, Reason: "Pending"}))}, false, false},
+		{"what nodes say", there, []v1.ControllerService{*decided(says(v1.Condition{Reason: "SlotsExhausted"}))}, true, false},
+		{"a condition less", there, []v1.ControllerService{*decided()}, true, false},
+		{"an address less", there, []v1.ControllerService{*decided(programmed, func(d *v1.ControllerService) { d.ExternalIPs = nil })}, true, false},
+		{"not ours any more", there, nil, true, true},
+		{"somebody took our mark", service(told, unmarked), []v1.ControllerService{*decided(programmed)}, true, false},
+		{"somebody took the finalizer", service(told, noFinalizer), []v1.ControllerService{*decided(programmed)}, true, false},
+	} {
+		w := (&Cluster{opts: Options{Log: slog.New(slog.DiscardHandler)}}).NewWriter(WriterOptions{Mark: func() uint64 { return 0 }})
+		w.Publish(controller.Snapshot{Services: []*corev1.Service{there}}, []v1.ControllerService{*decided(programmed)})
+		if w.queue.Len() != 0 || len(w.complete) != 1 {
+			t.Fatalf("%d queued and %d complete, want it complete", w.queue.Len(), len(w.complete))
+		}
+		w.Publish(controller.Snapshot{Services: []*corev1.Service{row.object}}, row.decided)
+		if got := w.queue.Len() > 0; got != row.queued || len(w.leaving) > 0 != row.leaving {
+			t.Errorf("%s: queued %v, leaving %v; want %v, %v", row.says, got, len(w.leaving) > 0, row.queued, row.leaving)
+		}
+		w.Publish(controller.Snapshot{}, nil)
+		if len(w.complete) != 0 {
+			t.Errorf("%s: kept of a Service that is gone: %v", row.says, w.complete)
+		}
+		w.queue.ShutDown()
+	}
+}
+
+// TestACompleteServiceIsLookedAtAgain publishes the same to a Writer and to one
+// that forgets which Services lacked nothing: both want the same written.
+func TestACompleteServiceIsLookedAtAgain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cluster := &Cluster{opts: Options{Log: slog.New(slog.DiscardHandler)}}
+		kept, anew := cluster.NewWriter(WriterOptions{Mark: func() uint64 { return 0 }}), cluster.NewWriter(WriterOptions{Mark: func() uint64 { return 0 }})
+		defer kept.queue.ShutDown()
+		defer anew.queue.ShutDown()
+		word := func(o *corev1.Service) { // of nodes
+			if rapid.Bool().Draw(t, "told") {
+				o.Status.Conditions = append(o.Status.Conditions, metav1.Condition{Type: "weir-lb.io/Programmed", Status: "True", Reason: "Any"})
+			}
+		}
+		object, versions := service(word), 0
+		for range rapid.IntRange(4, 12).Draw(t, "steps") {
+			switch rapid.SampledFrom([]string{"nothing", "object", "write"}).Draw(t, "then") {
+			case "object": // somebody else writes it
+				versions++
+				edits := map[string]edit{
+					"as it was": func(*corev1.Service) {}, "unmarked": unmarked, "no finalizer": noFinalizer,
+					"no status": noStatus, "being deleted": beingDeleted,
+				}
+				object = service(word, edits[rapid.SampledFrom(slices.Sorted(maps.Keys(edits))).Draw(t, "object")])
+				object.ResourceVersion = fmt.Sprint(versions)
+			case "write": // what it is by ours, before the watch has brought it
+				versions++
+				next := service(word)
+				next.ResourceVersion = fmt.Sprint(versions)
+				for _, w := range []*Writer{kept, anew} {
+					if at := w.objects["default/a"]; at != nil {
+						w.note("default/a", at, written{versions: []string{at.ResourceVersion}, object: next})
+					}
+				}
+			}
+			var services []v1.ControllerService
+			if rapid.Bool().Draw(t, "served") {
+				said := v1.Condition{Status: rapid.Bool().Draw(t, "programmed"), Reason: "Any"}
+				said.Unknown = !said.Status && rapid.Bool().Draw(t, "unknown")
+				services = append(services, *decided(says(said), func(d *v1.ControllerService) {
+					d.ExternalIPs = d.ExternalIPs[:rapid.IntRange(0, 1).Draw(t, "addresses")]
+				}))
+				if rapid.Bool().Draw(t, "silent") {
+					services[0].Conditions = services[0].Conditions[:2]
+				}
+			}
+			clear(anew.complete)
+			for _, w := range []*Writer{kept, anew} {
+				w.Publish(controller.Snapshot{Services: []*corev1.Service{object}}, services)
+			}
+			if kept.queue.Len() != anew.queue.Len() || len(kept.leaving) != len(anew.leaving) {
+				t.Fatalf("%d queued and %d leaving, want %d and %d", kept.queue.Len(), len(kept.leaving), anew.queue.Len(), len(anew.leaving))
+			}
+			for _, w := range []*Writer{kept, anew} {
+				for w.queue.Len() > 0 {
+					key, _ := w.queue.Get()
+					w.queue.Done(key)
+				}
+			}
 		}
 	})
 }

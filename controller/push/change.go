@@ -2,6 +2,7 @@ package push
 
 import (
 	"reflect"
+	"slices"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 )
@@ -14,7 +15,7 @@ const smallShare = 4
 // in place of after: where it is small, and where a change can say it at all.
 func changeOf(before, after v1.NodeState) (v1.NodeChange, bool) {
 	c := v1.NodeChange{Base: before.Generation, Generation: after.Generation}
-	if before.BGP != nil && after.BGP == nil {
+	if before.BGP != nil && after.BGP == nil || before.Drained != after.Drained {
 		return c, false
 	}
 	was, ok := byFrontend(before.Services)
@@ -23,7 +24,7 @@ func changeOf(before, after v1.NodeState) (v1.NodeChange, bool) {
 		return c, false
 	}
 	for _, s := range after.Services {
-		if old, ok := was[s.Frontend]; !ok || !reflect.DeepEqual(old, s) {
+		if old, ok := was[s.Frontend]; !ok || !v1.EqualServices(*old, s) {
 			c.Upsert = append(c.Upsert, s)
 		}
 	}
@@ -35,7 +36,7 @@ func changeOf(before, after v1.NodeState) (v1.NodeChange, bool) {
 	if !reflect.DeepEqual(before.BGP, after.BGP) {
 		c.BGP = after.BGP
 	}
-	if !reflect.DeepEqual(before.Roles, after.Roles) {
+	if !slices.Equal(before.Roles, after.Roles) {
 		c.Roles = append([]v1.Role{}, after.Roles...)
 	}
 	return c, smallShare*(len(c.Upsert)+len(c.Remove)) <= len(after.Services)
@@ -44,10 +45,10 @@ func changeOf(before, after v1.NodeState) (v1.NodeChange, bool) {
 // byFrontend returns services by frontend, and whether each has one of its
 // own: what a change does to two of one frontend is not what a whole state
 // says.
-func byFrontend(services []v1.Service) (map[v1.Frontend]v1.Service, bool) {
-	at := make(map[v1.Frontend]v1.Service, len(services))
-	for _, s := range services {
-		at[s.Frontend] = s
+func byFrontend(services []v1.Service) (map[v1.Frontend]*v1.Service, bool) {
+	at := make(map[v1.Frontend]*v1.Service, len(services))
+	for i := range services {
+		at[services[i].Frontend] = &services[i]
 	}
 	return at, len(at) == len(services)
 }

@@ -117,6 +117,37 @@ func TestANodeThatTakesNoChangesGetsTheWhole(t *testing.T) {
 	})
 }
 
+// TestANodeThatCannotBeToldItIsDrainedGetsTheRest has one of a version before that
+// take its ranks, and what else changes meanwhile.
+func TestANodeThatCannotBeToldItIsDrainedGetsTheRest(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		n := &fakeNode{before: true}
+		b.nodes[m1] = n
+		told := func(t Target, drained bool) Target {
+			t.State.Roles, t.State.Drained = []v1.Role{{VIP: m1, Rank: 1, Nodes: 2}}, drained
+			return t
+		}
+		for i, step := range []struct {
+			want          Target
+			puts, patches int
+		}{{told(many(10), false), 1, 0}, {told(many(10), true), 3, 0}, {told(many(10, 3), true), 3, 1}, {told(many(10, 3), false), 4, 1}} {
+			b.Set([]Target{step.want})
+			synctest.Wait()
+			b.wantHeld(n, step.want, gen(uint64(i+1)), step.puts, step.patches)
+			b.want(0, v1.PushInSync, gen(uint64(i+1)))
+			if got := n.holds(); got.Drained || len(got.Roles) != 1 || b.status(0).Drained != step.want.State.Drained {
+				t.Errorf("step %d: the node holds %+v; shown as drained: %t", i, got, b.status(0).Drained)
+			}
+		}
+		n.set(func(n *fakeNode) { n.before = false })
+		b.Set([]Target{told(many(10), true)})
+		synctest.Wait()
+		if !n.holds().Drained {
+			t.Error("one that can be told is not")
+		}
+	})
+}
+
 func TestANewerLeaderMetByAChangeStopsThePush(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		n := &fakeNode{}
@@ -140,6 +171,10 @@ func TestChangeOf(t *testing.T) {
 		s.BGP, s.Roles = b, r
 		return s
 	}
+	drained := func(s v1.NodeState) v1.NodeState {
+		s.Drained = true
+		return s
+	}
 	twice := many(10).State
 	twice.Services = append(twice.Services, one(10, true))
 	rows := []struct {
@@ -156,6 +191,9 @@ func TestChangeOf(t *testing.T) {
 		{"no roles any more", with(many(1).State, nil, role), many(1).State, true, false, true},
 		{"BGP alone", many(1).State, with(many(1).State, bgp, nil), true, true, false},
 		{"BGP stops, which a change cannot say", with(many(8).State, bgp, nil), many(8).State, false, false, false},
+		{"drained, which a change does not say", many(8).State, drained(many(8).State), false, false, false},
+		{"not drained any more", drained(many(8).State), many(8).State, false, false, false},
+		{"drained as before", drained(many(8).State), drained(many(8, 1).State), true, false, false},
 		{"one frontend twice", twice, many(10).State, false, false, false},
 		{"one frontend twice from now on", many(10).State, twice, false, false, false},
 	}
@@ -198,7 +236,7 @@ func TestAChangeSaysWhatTheWholeSays(t *testing.T) {
 func edit(t *rapid.T, s *v1.NodeState) {
 	port := rapid.Uint16Range(1, 40).Draw(t, "port")
 	at := slices.IndexFunc(s.Services, func(s v1.Service) bool { return s.Port == port })
-	switch rapid.SampledFrom([]string{"set", "remove", "roles", "bgp"}).Draw(t, "edit") {
+	switch rapid.SampledFrom([]string{"set", "remove", "roles", "bgp", "drained"}).Draw(t, "edit") {
 	case "set":
 		if at >= 0 {
 			s.Services = slices.Delete(s.Services, at, at+1)
@@ -213,6 +251,8 @@ func edit(t *rapid.T, s *v1.NodeState) {
 		for i := range rapid.IntRange(0, 2).Draw(t, "roles") {
 			s.Roles = append(s.Roles, v1.Role{VIP: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), Nodes: 1})
 		}
+	case "drained":
+		s.Drained = !s.Drained
 	case "bgp":
 		s.BGP = &v1.BGP{ASN: rapid.Uint32Range(1, 2).Draw(t, "asn")}
 	}

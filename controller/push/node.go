@@ -11,7 +11,8 @@ import (
 // Node is the API of one node.
 type Node interface {
 	// PutState replaces the owner's state. A *Conflict says that the node
-	// holds a state of the owner that is as new, or newer.
+	// holds a state of the owner that is as new, or newer, a *Refused that it
+	// does not take it for a field.
 	PutState(ctx context.Context, owner string, state v1.NodeState) error
 	// PatchState changes the owner's state. A *Conflict says that the node
 	// does not hold the change's base.
@@ -32,6 +33,20 @@ type Conflict struct{ Current v1.Generation }
 func (c *Conflict) Error() string {
 	return fmt.Sprintf("the node holds generation %s of another controller; stop one of the two", c.Current)
 }
+
+// Refused is a node's answer to a state with a field that cannot be there, or that
+// its version does not know.
+type Refused struct {
+	// Path leads to the field.
+	Path string
+	Err  error
+}
+
+// Error is what the node said.
+func (r *Refused) Error() string { return r.Err.Error() }
+
+// Unwrap returns the answer.
+func (r *Refused) Unwrap() error { return r.Err }
 
 // Target is a node with what it should have.
 type Target struct {

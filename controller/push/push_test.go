@@ -22,6 +22,7 @@ type fakeNode struct {
 	// patches are the accepted changes.
 	patches []v1.NodeChange
 	noPatch error // every change fails with it
+	before  bool  // it is of a version before NodeState.Drained
 	down    error // every request fails with it
 	lose    bool  // the next accepted state's answer is lost
 	lag     string
@@ -40,6 +41,8 @@ func (n *fakeNode) PutState(_ context.Context, owner string, s v1.NodeState) err
 		return fmt.Errorf("owner %q is not the controller's", owner)
 	case n.down != nil:
 		return n.down
+	case n.before && s.Drained:
+		return &Refused{Path: "drained", Err: errors.New("drained: unknown field")}
 	case s.Generation.Compare(n.state.Generation) <= 0:
 		return &Conflict{Current: n.state.Generation}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
-	"reflect"
 	"sync"
 	"time"
 
@@ -42,7 +41,7 @@ func newWorker(p *Pusher, key netip.AddrPort) *worker {
 func (w *worker) want(t Target, next func() uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.sequence == 0 || !w.gone.IsZero() || !reflect.DeepEqual(t.State, w.target.State) {
+	if w.sequence == 0 || !w.gone.IsZero() || !v1.EqualStates(t.State, w.target.State) {
 		w.sequence = next()
 		signal(w.wake)
 	}
@@ -177,7 +176,14 @@ func (w *worker) send(ctx context.Context, node Node, held, state v1.NodeState) 
 			// The node holds something else, which a whole state replaces.
 		}
 	}
-	return settled(node.PutState(ctx, owner, state), state.Generation)
+	err := node.PutState(ctx, owner, state)
+	if r := (*Refused)(nil); errors.As(err, &r) && r.Path == "drained" && state.Drained {
+		// It is of a version before that field. It has to hear of its ranks all
+		// the same; its end is a restart.
+		state.Drained = false
+		err = node.PutState(ctx, owner, state)
+	}
+	return settled(err, state.Generation)
 }
 
 // settled is err, but nil where the node says that it holds the generation
@@ -277,6 +283,7 @@ func (w *worker) status() v1.ControllerNode {
 	defer w.mu.Unlock()
 	s := w.report
 	s.Name, s.Address, s.Role, s.Active = w.target.Name, w.target.Address, w.target.Role, w.target.Active
+	s.Drained = w.target.State.Drained
 	s.Desired, s.Pushed, s.Services = w.desired().Generation, w.pushed, len(w.target.State.Services)
 	switch {
 	case w.superseded:

@@ -1,12 +1,17 @@
 package static
 
 import (
+	"encoding/binary"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 
 	v1 "github.com/weir-lb/weir/api/v1"
 	"github.com/weir-lb/weir/controller"
@@ -87,6 +92,21 @@ spec:
 		{"broken syntax costs its document only",
 			goodService + "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: [bad\n---\n" + strings.Replace(goodService, "good", "better", 1),
 			[]string{"12: not YAML:"}, []string{"Service/default/good", "Service/default/better"}, nil},
+		{"lines that end by a carriage return are lines",
+			strings.ReplaceAll(goodService+"---\nkind: [bad\n---\n"+strings.Replace(goodService, "good", "better", 1), "\n", "\r"),
+			[]string{"9: not YAML:"}, []string{"Service/default/good", "Service/default/better"}, nil},
+		{"and by both", strings.ReplaceAll(goodService+"---\n\nno mapping\n---\n"+strings.Replace(goodService, "good", "better", 1), "\n", "\r\n"),
+			[]string{`10: is the string "no mapping"`}, []string{"Service/default/good", "Service/default/better"}, nil},
+		{"and by what YAML 1.1 has besides", "\u0085\u2028\u2029just text\n", []string{`4: is the string "just text"`}, nil, nil},
+		{"a document without a marker before it is not lost in silence", `{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}` + "\n" + `{"kind": "Node"}`,
+			[]string{"2: not YAML: another document begins without a line --- before it"}, []string{"Node//a"}, nil},
+		{"nor is one behind an end", goodService + "...\n" + strings.Replace(goodService, "good", "better", 1),
+			[]string{"9: not YAML: another document begins without a line --- before it"}, []string{"Service/default/good"}, nil},
+		{"of two ends nothing is wrong", goodService + "...\n---\n" + strings.Replace(goodService, "good", "better", 1) + "...\n", nil,
+			[]string{"Service/default/good", "Service/default/better"}, nil},
+		{"UTF-8 with a byte order mark", "\ufeff" + goodService + "---\nno mapping\n", []string{`9: is the string "no mapping"`}, []string{"Service/default/good"}, nil},
+		{"UTF-16, as PowerShell writes it", utf16LE(goodService + "---\nkind: [bad\n---\n" + strings.Replace(goodService, "good", "better", 1)),
+			[]string{"9: not YAML:"}, []string{"Service/default/good", "Service/default/better"}, nil},
 		{"a tab", "apiVersion: v1\nkind: Service\n\tmetadata: {}\n", []string{"3: not YAML: found a tab character that violates indentation"}, nil, nil},
 		{"no kind", "metadata: {name: a}\n", []string{"1: kind: is missing"}, nil, nil},
 		{"no mapping", "\n\njust text\n", []string{`3: is the string "just text", must be a mapping`}, nil, nil},
@@ -113,6 +133,15 @@ spec:
 			}
 		})
 	}
+}
+
+// utf16LE writes a text with a byte order mark, and line breaks as Windows has them.
+func utf16LE(text string) string {
+	out := []byte{0xff, 0xfe}
+	for _, unit := range utf16.Encode([]rune(strings.ReplaceAll(text, "\n", "\r\n"))) {
+		out = binary.LittleEndian.AppendUint16(out, unit)
+	}
+	return string(out)
 }
 
 // checkProblems compares prefixes: what a parser says in addition may change.
@@ -226,12 +255,20 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte(goodService + "---\n" + "a: &a [*a]\n--- |\n x\n"))
 	f.Add([]byte("apiVersion: v1\nkind: List\nitems:\n" + indent(goodService)))
 	f.Add([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: a, <<: [{x: 1}]}\n"))
+	f.Add([]byte("\r\r00"))
+	f.Add([]byte(utf16LE("a: b\n\u2028\u2028\u2028[")))
+	f.Add([]byte("\u0085\u2028\u2029a: [\r\n"))
+	breaks := regexp.MustCompile(`\r\n|\r|\n|\x{85}|\x{2028}|\x{2029}`)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l := library{dir: "dir"}
 		l.load(map[string]file{"a.yaml": {data: data}}, nil)
+		text, _, err := transform.Bytes(unicode.BOMOverride(transform.Nop), data)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, p := range l.update().Problems {
 			var line int
-			if _, err := fmt.Sscanf(p.Object, "dir/a.yaml:%d", &line); err != nil || line < 1 || line > strings.Count(string(data), "\n")+2 {
+			if _, err := fmt.Sscanf(p.Object, "dir/a.yaml:%d", &line); err != nil || line < 1 || line > len(breaks.FindAll(text, -1))+1 {
 				t.Errorf("problem %+v names no line of the file", p)
 			}
 		}

@@ -4,6 +4,7 @@ package flow
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	v1 "github.com/weir-lb/weir/api/v1"
@@ -112,11 +113,11 @@ func (t *Table) addCopies(entries []Entry, now Instant) error {
 	})
 }
 
-// Scan walks both tables and returns the ids that flows name, for plan.Make.
+// Scan walks both tables and returns what flows name, for plan.Make.
 func (t *Table) Scan(now time.Time) (plan.Scan, error) {
 	scan := newScan(now)
 	for _, table := range []maps.FlowTable{maps.HalfOpen, maps.Established} {
-		err := t.maps.EachFlow(table, func(_ bpf.FlowKey, f bpf.Flow) { note(scan, f) })
+		err := t.maps.EachFlow(table, func(k bpf.FlowKey, f bpf.Flow) { note(scan, k, f) })
 		if err != nil {
 			return plan.Scan{}, err
 		}
@@ -125,10 +126,11 @@ func (t *Table) Scan(now time.Time) (plan.Scan, error) {
 }
 
 func newScan(now time.Time) plan.Scan {
-	return plan.Scan{Started: now, Services: map[uint32]bool{}, Backends: map[uint32]bool{}}
+	return plan.Scan{Started: now, Services: map[uint32]bool{}, Backends: map[uint32]bool{}, VIPs: map[netip.Addr]bool{}}
 }
 
-func note(scan plan.Scan, f bpf.Flow) {
+func note(scan plan.Scan, k bpf.FlowKey, f bpf.Flow) {
+	scan.VIPs[maps.VIPOf(k, f)] = true
 	scan.Services[uint32(f.Service)] = true
 	scan.Backends[f.Backend] = true
 }

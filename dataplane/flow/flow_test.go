@@ -166,8 +166,8 @@ func TestSweep(t *testing.T) {
 			if tt.left == 0 && !slices.Equal(m.deleted, []string{"forward", "reply"}) {
 				t.Errorf("deleted %v, want the client's entry first", m.deleted)
 			}
-			if s := swept.Scan; !s.Started.Equal(started) || !s.Backends[7] || !s.Services[3] {
-				t.Errorf("scan %+v, want backend 7 and service 3", s)
+			if s := swept.Scan; !s.Started.Equal(started) || !s.Backends[7] || !s.Services[3] || len(s.VIPs) != 1 || !s.VIPs[vip.Addr()] {
+				t.Errorf("scan %+v, want backend 7, service 3 and VIP %s", s, vip.Addr())
 			}
 		})
 	}

@@ -12,7 +12,7 @@ import (
 
 // Swept is what one Sweep did.
 type Swept struct {
-	// Scan has the ids that flows name; ids of flows that were removed count
+	// Scan has what flows name; that of flows that were removed counts
 	// as named until the next sweep.
 	Scan plan.Scan
 	// Removed counts connections and rests of such.
@@ -53,7 +53,7 @@ func (t *Table) Sweep(ctx context.Context, now time.Time, policy Policy) (swept 
 		over := func(k bpf.FlowKey, f bpf.Flow) bool { return policy.over(k, f, table, instant) }
 		removed, err := t.remove(ctx, table, over, func(k bpf.FlowKey, f bpf.Flow) {
 			entries++
-			note(swept.Scan, f)
+			note(swept.Scan, k, f)
 			unanswered.note(table, k, f)
 		})
 		ended += removed.connections

@@ -355,7 +355,7 @@ func TestForeignTCProgramsStay(t *testing.T) {
 			} else {
 				expectAttached(t, "eth5", theirs+1, 1, false)
 				expectEgress(t, "eth5", theirs+1, 1)
-				if first := programAt(t, index); nstest.HasTCX() && first != idOf(t, s.options.TC) {
+				if first := programAt(t, index, ingress); nstest.HasTCX() && first != idOf(t, s.options.TC) {
 					t.Errorf("program %d is first, ours is not before the foreign one", first)
 				}
 			}

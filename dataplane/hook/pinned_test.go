@@ -38,13 +38,13 @@ func start(t *testing.T, o Options) *Hooks {
 	return h
 }
 
-// programAt is the id of the program that an interface's TC ingress runs first.
-func programAt(t *testing.T, index int) ebpf.ProgramID {
+// programAt is the id of the TC program that an interface runs first on that side.
+func programAt(t *testing.T, index int, at side) ebpf.ProgramID {
 	t.Helper()
-	if at := nstest.TCXPrograms(t, index, ebpf.AttachTCXIngress); len(at) > 0 {
-		return at[0]
+	if programs := nstest.TCXPrograms(t, index, at.attach); len(programs) > 0 {
+		return programs[0]
 	}
-	filters, err := filtersAt(index, netlink.HANDLE_MIN_INGRESS)
+	filters, err := filtersAt(index, at.parent)
 	must(t, err)
 	if len(filters) == 0 {
 		t.Fatal("no TC program is attached")
@@ -75,8 +75,11 @@ func TestPinnedHooksOutliveAndAreAdopted(t *testing.T) {
 			before := tcLink(t, o.Pins, index)
 
 			second := start(t, o)
-			if got, want := programAt(t, index), idOf(t, second.options.TC); got != want {
+			if got, want := programAt(t, index, ingress), idOf(t, second.options.TC); got != want {
 				t.Errorf("program %d is attached, want the second's %d", got, want)
+			}
+			if got, want := programAt(t, index, egress), idOf(t, second.options.Egress); got != want {
+				t.Errorf("program %d is attached at egress, want the second's %d", got, want)
 			}
 			if choice == XDP {
 				if got, want := nstest.MustLink(t, "eth5").Attrs().Xdp.ProgId, uint32(idOf(t, second.options.XDP)); got != want {

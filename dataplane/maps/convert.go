@@ -17,6 +17,7 @@ var modes = map[v1.Mode]uint8{
 
 var algorithms = map[v1.Algorithm]uint8{
 	v1.RoundRobin: bpf.AlgorithmRR,
+	v1.Hash:       bpf.AlgorithmHash,
 }
 
 func vipOut(v plan.VIP) bpf.VIP {
@@ -24,13 +25,17 @@ func vipOut(v plan.VIP) bpf.VIP {
 	if v.Active {
 		out.Flags |= bpf.VIPActive
 	}
+	if v.Retired {
+		out.Flags |= bpf.VIPRetired
+	}
 	return out
 }
 
 func vipIn(v bpf.VIP) plan.VIP {
 	return plan.VIP{
-		Active: v.Flags&bpf.VIPActive != 0,
-		Ports:  plan.PortRange{Min: v.PortMin, Max: v.PortMax},
+		Active:  v.Flags&bpf.VIPActive != 0,
+		Retired: v.Flags&bpf.VIPRetired != 0,
+		Ports:   plan.PortRange{Min: v.PortMin, Max: v.PortMax},
 	}
 }
 

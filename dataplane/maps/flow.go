@@ -112,6 +112,15 @@ func PairKey(key bpf.FlowKey, flow bpf.Flow) bpf.FlowKey {
 	}
 }
 
+// VIPOf returns the service address that a flow's client calls: where its packets go, and
+// where those of its other direction seem to come from.
+func VIPOf(key bpf.FlowKey, flow bpf.Flow) netip.Addr {
+	if flow.Flags&bpf.FlowReply != 0 {
+		return bpf.AddrFrom(flow.Saddr)
+	}
+	return bpf.AddrFrom(key.Daddr)
+}
+
 // flowStates are the names of bpf.Flow.State in the API.
 var flowStates = map[uint8]string{
 	bpf.FlowHalfOpen:    "half-open",

@@ -103,8 +103,8 @@ func (m *Maps) PutBackend(id uint32, b plan.Backend) error {
 
 // putBackend counts the new address before it writes and lets go of the old one
 // after: when it is cut short a count is too high, and what comes from that
-// address goes without a refusal. Too low, a refusal might close a backend's
-// socket.
+// address goes without a refusal. Too low, its answers would not be looked up
+// in flows, and a refusal might close its socket.
 func (m *Maps) putBackend(id uint32, b bpf.Backend) error {
 	var old bpf.Backend
 	if err := m.backends.Lookup(id, &old); err != nil {

@@ -51,7 +51,8 @@ func mustMaps(t *testing.T) (*Maps, map[string]*ebpf.Map) {
 func TestByteOrder(t *testing.T) {
 	maps, loaded := mustMaps(t)
 	must(t, maps.PutVIP(vip, plan.VIP{Active: true, Ports: plan.PortRange{Min: 1024, Max: 2047}}))
-	must(t, maps.PutService(web, plan.Service{ID: 7, Slots: plan.Region{Offset: 5, Count: 2}, Mode: v1.ModeFullNAT, Algorithm: v1.RoundRobin,
+	must(t, maps.PutVIP(node, plan.VIP{Retired: true}))
+	must(t, maps.PutService(web, plan.Service{ID: 7, Slots: plan.Region{Offset: 5, Count: 2}, Mode: v1.ModeFullNAT, Algorithm: v1.Hash,
 		Affinity: 0x0102, Restricted: true}))
 	must(t, maps.PutSource(7, netip.MustParsePrefix("198.51.100.7/24")))
 	must(t, maps.PutBackend(3, plan.Backend{Service: 7, Address: pod, NodeAddress: node}))
@@ -62,8 +63,9 @@ func TestByteOrder(t *testing.T) {
 		want []byte
 	}{
 		{"VIP", loaded[bpf.MapVIPs], []byte{192, 0, 2, 1}, []byte{1, 0, 0, 0, 0x00, 0x04, 0xff, 0x07}},
+		{"retired VIP", loaded[bpf.MapVIPs], []byte{10, 9, 8, 7}, []byte{2, 0, 0, 0, 0, 0, 0, 0}},
 		{"service", loaded[bpf.MapServices], []byte{192, 0, 2, 1, 0x12, 0x34, 132, 0},
-			[]byte{7, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0, 0, 2, 0, 1, 0, 2, 1, 0, 0}},
+			[]byte{7, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0, 0, 2, 1, 1, 0, 2, 1, 0, 0}},
 		{"source", loaded[bpf.MapSources], []byte{56, 0, 0, 0, 7, 0, 0, 0, 198, 51, 100, 0}, []byte{1, 0, 0, 0}},
 		{"backend", loaded[bpf.MapBackends], []byte{3, 0, 0, 0},
 			[]byte{10, 1, 2, 3, 0x1f, 0x90, 0, 0, 10, 9, 8, 7, 7, 0, 0, 0}},
@@ -84,10 +86,10 @@ func TestByteOrder(t *testing.T) {
 func TestObserveReturnsWhatWasWritten(t *testing.T) {
 	maps, _ := mustMaps(t)
 	backend := plan.Backend{Service: 1, Address: pod, NodeAddress: node, Local: true, LB: true, Retired: true}
-	service := plan.Service{ID: 1, Slots: plan.Region{Offset: 8, Count: 3}, Mode: v1.ModeDefault, Algorithm: v1.RoundRobin,
+	service := plan.Service{ID: 1, Slots: plan.Region{Offset: 8, Count: 3}, Mode: v1.ModeDefault, Algorithm: v1.Hash,
 		Affinity: 10800, Restricted: true}
 	everybody := netip.MustParsePrefix("0.0.0.0/0")
-	address := plan.VIP{Active: false, Ports: plan.PortRange{Min: 40000, Max: 65535}}
+	address := plan.VIP{Retired: true, Ports: plan.PortRange{Min: 40000, Max: 65535}}
 	must(t, maps.PutBackend(9, backend))
 	must(t, maps.PutSlots(8, []uint32{9, 9, 9}))
 	must(t, maps.PutSource(1, everybody))

@@ -7,20 +7,30 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
-// Gone returns the ids of backends that no slot names and that no desired
-// service lists. A backend that is listed and gets no slot, because a probe
-// failed or its route is missing, is not gone: it may come back.
+// Gone returns the ids of backends of UDP services that no slot names and that
+// no desired service lists. A backend that is listed and gets no slot, because a
+// probe failed or its route is missing, is not gone: it may come back. Of TCP and
+// SCTP it names none: a flow of theirs ends with its connection, and to look for
+// it through all flows with each pod that goes would be for nothing. Of a service
+// that an earlier run has deleted nobody knows the protocol, so its backends count.
 func Gone(desired []v1.Service, state *State) map[uint32]bool {
-	gone := make(map[uint32]bool, len(state.retiredBackends))
+	if len(state.retiredBackends) == 0 {
+		return nil
+	}
+	frontends := state.Frontends()
+	gone, of := map[uint32]bool{}, map[uint32]bool{}
 	for id := range state.retiredBackends {
-		gone[id] = true
+		service := state.backends[id].Service
+		if f, known := frontends[service]; !known || f.Protocol == v1.UDP {
+			gone[id], of[service] = true, true
+		}
 	}
 	if len(gone) == 0 {
-		return gone
+		return nil
 	}
 	for _, s := range desired {
 		service, ok := state.serviceIDOf(s.Frontend)
-		if !ok {
+		if !ok || !of[service] {
 			continue
 		}
 		for _, b := range s.Backends {

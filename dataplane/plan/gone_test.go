@@ -68,6 +68,36 @@ func TestGoneAreBackendsThatNobodyLists(t *testing.T) {
 	}
 }
 
+// TestOnlyUDPBackendsAreGone: flows of the others are not looked for.
+func TestOnlyUDPBackendsAreGone(t *testing.T) {
+	backends := []v1.Backend{{Address: netip.MustParseAddr("10.0.0.1"), Port: 80}}
+	for protocol, want := range map[v1.Protocol]int{v1.TCP: 0, v1.UDP: 1, v1.SCTP: 0} {
+		f := v1.Frontend{VIP: netip.MustParseAddr("192.0.2.1"), Port: 80, Protocol: protocol}
+		with := []v1.Service{{Frontend: f, Mode: v1.ModeFullNAT, Backends: backends}}
+		for what, then := range map[string][]v1.Service{
+			"the backend has gone": {{Frontend: f, Mode: v1.ModeFullNAT}}, "the service has gone": nil,
+		} {
+			state := NewState()
+			commit(t, Desired{Services: with}, state)
+			commit(t, Desired{Services: then}, state)
+			if !state.Resting() {
+				t.Fatalf("%s, %s: nothing rests", protocol, what)
+			}
+			if got := Gone(then, state); len(got) != want {
+				t.Errorf("%s, %s: gone are %v, want %d", protocol, what, got, want)
+			}
+		}
+	}
+}
+
+// TestOfADeletedServiceAllBackendsAreGone: after a restart nobody knows of which protocol it was.
+func TestOfADeletedServiceAllBackendsAreGone(t *testing.T) {
+	left := PutBackend{ID: 7, Backend: Backend{Service: 3, Address: netip.MustParseAddrPort("10.0.0.1:80")}}
+	if got := Gone(nil, Restore([]Step{left}, time.Unix(100, 0))); !got[7] || len(got) != 1 {
+		t.Errorf("gone are %v, want 7", got)
+	}
+}
+
 func TestIdleTimeoutsGoByTheIdsOfServices(t *testing.T) {
 	f := v1.Frontend{VIP: netip.MustParseAddr("192.0.2.1"), Port: 80, Protocol: v1.TCP}
 	other := f

@@ -26,6 +26,12 @@ type kernel struct {
 	sources  map[uint32]map[netip.Prefix]bool
 	// flows are ids that must keep their meaning: backend id -> identity.
 	flows map[uint32]Backend
+	// vipOf are the VIPs that their clients call, which programs know a packet by.
+	vipOf map[uint32]netip.Addr
+	// full says that there was no room for another VIP since the plan began, but for the
+	// missed ones that it could not write.
+	full   bool
+	missed int
 	// readers are regions that a running program may still read, until.
 	readers map[Region]time.Time
 	writes  int
@@ -40,6 +46,7 @@ func newKernel(limits Limits) *kernel {
 		slots:    make([]uint32, limits.Slots),
 		sources:  map[uint32]map[netip.Prefix]bool{},
 		flows:    map[uint32]Backend{},
+		vipOf:    map[uint32]netip.Addr{},
 		readers:  map[Region]time.Time{},
 	}
 }
@@ -74,7 +81,7 @@ func (k *kernel) do(step Step, now time.Time) error {
 		}
 		k.services[s.Frontend] = s.Service
 	case PutVIP:
-		if !slices.ContainsFunc(k.frontends(), func(f v1.Frontend) bool { return f.VIP == s.Address }) {
+		if !s.VIP.Retired && !slices.ContainsFunc(k.frontends(), func(f v1.Frontend) bool { return f.VIP == s.Address }) {
 			return fmt.Errorf("VIP %s is written before any service", s.Address)
 		}
 		k.vips[s.Address] = s.VIP
@@ -82,6 +89,14 @@ func (k *kernel) do(step Step, now time.Time) error {
 		k.readers[k.services[s.Frontend].Slots] = now.Add(Grace)
 		delete(k.services, s.Frontend)
 	case DeleteVIP:
+		for id := range k.flows {
+			if k.vipOf[id] == s.Address && !k.full && len(k.vips)+k.missed < k.limits.VIPs {
+				return fmt.Errorf("VIP %s is deleted under a flow to backend %d", s.Address, id)
+			}
+		}
+		if !k.vips[s.Address].Retired {
+			return fmt.Errorf("VIP %s is deleted before it is retired", s.Address)
+		}
 		delete(k.vips, s.Address)
 	case DeleteBackend:
 		if _, live := k.flows[s.ID]; live {
@@ -89,7 +104,38 @@ func (k *kernel) do(step Step, now time.Time) error {
 		}
 		delete(k.backends, s.ID)
 	}
+	k.full = k.full || len(k.vips)+k.missed >= k.limits.VIPs
 	return k.check()
+}
+
+func (k *kernel) has(vip netip.Addr) bool {
+	_, has := k.vips[vip]
+	return has
+}
+
+func (k *kernel) hasRoom(vip netip.Addr) bool { return k.has(vip) || len(k.vips) < k.limits.VIPs }
+
+// begin is called before each plan.
+func (k *kernel) begin() { k.full, k.missed = len(k.vips) == k.limits.VIPs, 0 }
+
+// observe returns the steps that would fill the maps, as those who adopt them read them.
+func (k *kernel) observe() (steps []Step) {
+	for id, b := range k.backends {
+		steps = append(steps, PutBackend{ID: id, Backend: b})
+	}
+	for f, s := range k.services {
+		ids := slices.Clone(k.slots[s.Slots.Offset : s.Slots.Offset+s.Slots.Count])
+		steps = append(steps, PutService{Frontend: f, Service: s, IDs: ids})
+	}
+	for id, prefixes := range k.sources {
+		for p := range prefixes {
+			steps = append(steps, PutSource{Service: id, Prefix: p})
+		}
+	}
+	for address, v := range k.vips {
+		steps = append(steps, PutVIP{Address: address, VIP: v})
+	}
+	return steps
 }
 
 func (k *kernel) putSlots(s PutSlots, now time.Time) error {
@@ -168,6 +214,7 @@ func (k *kernel) targets(f v1.Frontend) (map[netip.AddrPort]int, bool) {
 
 // run does a plan whole and returns the number of its steps.
 func (k *kernel) run(p Plan, s *State, now time.Time) (int, error) {
+	k.begin()
 	for _, step := range p.Steps {
 		if err := k.do(step, now); err != nil {
 			return 0, fmt.Errorf("%T%+v: %w", step, step, err)

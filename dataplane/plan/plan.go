@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -21,7 +20,7 @@ func Make(desired Desired, state *State, scan Scan, limits Limits, now time.Time
 			p.refuse(i, *why)
 		}
 	}
-	p.putVIPs(desired.Roles)
+	p.putVIPs(desired.Roles, scan)
 	p.remove()
 	p.removeSources()
 	p.retireLeft()
@@ -50,8 +49,10 @@ type planner struct {
 	// added counts the services that are new with this plan.
 	added int
 	// stoodOn are the VIPs of services that will be in the maps, occupied
-	// are those and all that the maps have or are about to have anyway.
+	// are those and all that the maps have for services, or are about to have, anyway.
 	stoodOn, occupied map[netip.Addr]bool
+	// ousted are retired VIPs that give way.
+	ousted map[netip.Addr]bool
 }
 
 func newPlanner(desired Desired, state *State, limits Limits, now time.Time) *planner {
@@ -68,7 +69,7 @@ func newPlanner(desired Desired, state *State, limits Limits, now time.Time) *pl
 		serviceIDs[id] = true
 	}
 	occupied := make(map[netip.Addr]bool, len(state.vips))
-	for address := range state.vips {
+	for _, address := range state.VIPs() {
 		occupied[address] = true
 	}
 	for f := range state.services {
@@ -104,6 +105,7 @@ func newPlanner(desired Desired, state *State, limits Limits, now time.Time) *pl
 		refused:     map[int]v1.Condition{},
 		wanted:      map[v1.Frontend]bool{},
 		stoodOn:     map[netip.Addr]bool{},
+		ousted:      map[netip.Addr]bool{},
 		occupied:    occupied,
 	}
 }
@@ -149,33 +151,7 @@ func (p *planner) refuse(i int, why refusal) {
 	}
 }
 
-// putVIPs writes the VIPs of all services that will be in the maps.
-func (p *planner) putVIPs(roles []v1.Role) {
-	byVIP := make(map[netip.Addr]v1.Role, len(roles))
-	for _, r := range roles {
-		byVIP[r.VIP] = r
-	}
-	for _, address := range p.vips() {
-		role, known := byVIP[address]
-		want := vipFor(role, known)
-		if have, ok := p.state.vips[address]; !ok || have != want {
-			p.steps = append(p.steps, PutVIP{Address: address, VIP: want})
-		}
-	}
-}
-
-// vips returns the addresses that a service will stand on, in order. One
-// whose service was refused stands as before.
-func (p *planner) vips() []netip.Addr {
-	for f := range p.state.services {
-		if p.wanted[f] {
-			p.stoodOn[f.VIP] = true
-		}
-	}
-	return slices.SortedFunc(maps.Keys(p.stoodOn), netip.Addr.Compare)
-}
-
-// remove takes out services that are no longer desired, then VIPs that no
+// remove takes out services that are no longer desired, then retires VIPs that no
 // service stands on.
 func (p *planner) remove() {
 	var gone []v1.Frontend
@@ -189,27 +165,16 @@ func (p *planner) remove() {
 		p.steps = append(p.steps, DeleteService{Frontend: f})
 		p.retire(f, p.state.services[f].slots, nil)
 	}
-	kept := p.vips()
-	var vips []netip.Addr
-	for address := range p.state.vips {
-		if _, stays := slices.BinarySearchFunc(kept, address, netip.Addr.Compare); !stays {
-			vips = append(vips, address)
-		}
-	}
-	slices.SortFunc(vips, netip.Addr.Compare)
-	for _, address := range vips {
-		p.steps = append(p.steps, DeleteVIP{Address: address})
-	}
+	p.retireVIPs()
 }
 
-// release frees ids that rested for Grace before the scan began and that no
-// flow names. Ids that this plan puts back to use stay.
+// release frees ids and VIPs that rested for Grace before the scan began and that no
+// flow names. What this plan puts back to use stays.
 func (p *planner) release(scan Scan) {
-	free := func(since time.Time) bool { return scan.Started.Sub(since) > Grace }
 	taken, reused := p.taken()
 	var backends []uint32
 	for id, since := range p.state.retiredBackends {
-		if free(since) && !scan.Backends[id] && !reused[id] {
+		if scan.frees(since) && !scan.Backends[id] && !reused[id] {
 			backends = append(backends, id)
 		}
 	}
@@ -219,7 +184,7 @@ func (p *planner) release(scan Scan) {
 	}
 	var frontends []v1.Frontend
 	for f, r := range p.state.retiredServices {
-		if free(r.since) && !scan.Services[r.id] && !taken[f] {
+		if scan.frees(r.since) && !scan.Services[r.id] && !taken[f] {
 			frontends = append(frontends, f)
 		}
 	}
@@ -227,6 +192,7 @@ func (p *planner) release(scan Scan) {
 	for _, f := range frontends {
 		p.steps = append(p.steps, ReleaseService{Frontend: f})
 	}
+	p.releaseVIPs(scan)
 }
 
 // taken returns the frontends that the plan writes, and the ids of their backends.

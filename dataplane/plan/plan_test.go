@@ -50,6 +50,9 @@ func brief(step Step) string {
 		}
 		return line
 	case PutVIP:
+		if s.VIP.Retired {
+			return "retire vip " + s.Address.String()
+		}
 		return fmt.Sprintf("vip %s active=%t ports %d-%d", s.Address, s.VIP.Active, s.VIP.Ports.Min, s.VIP.Ports.Max)
 	case DeleteService:
 		return "delete service " + s.Frontend.String()
@@ -200,13 +203,13 @@ func TestMake(t *testing.T) {
 			want:   []string{"service 192.0.2.1:80/tcp = 1, slots empty", "backend 1 = 10.0.0.1:1 of service 1 retired"},
 		},
 		{
-			name:   "the last service of a VIP goes before the VIP",
+			name:   "the last service of a VIP goes before the VIP rests",
 			before: Desired{Services: []v1.Service{service(web), service(mail), service(dns)}},
 			after:  Desired{Services: []v1.Service{service(web)}},
 			want: []string{
 				"delete service 192.0.2.1:25/tcp",
 				"delete service 192.0.2.2:53/tcp",
-				"delete vip 192.0.2.2",
+				"retire vip 192.0.2.2",
 			},
 		},
 		{
@@ -287,7 +290,7 @@ func TestMake(t *testing.T) {
 			want: []string{
 				"delete service 192.0.2.1:80/tcp",
 				"backend 1 = 10.0.0.1:1 of service 1 retired", "backend 2 = 10.0.0.2:1 of service 1 retired",
-				"delete vip 192.0.2.1",
+				"retire vip 192.0.2.1",
 			},
 		},
 		{
@@ -372,13 +375,14 @@ func TestIDsRestWhileFlowsNameThem(t *testing.T) {
 	if p := settle(t, maps, state, Desired{}, early, epoch.Add(time.Minute)); len(p.Steps) > 0 {
 		t.Errorf("a scan from within the grace frees: %v", briefs(p.Steps))
 	}
-	named := Scan{Started: epoch.Add(time.Minute), Services: map[uint32]bool{1: true}, Backends: map[uint32]bool{2: true}}
+	named := Scan{Started: epoch.Add(time.Minute), Services: map[uint32]bool{1: true}, Backends: map[uint32]bool{2: true},
+		VIPs: map[netip.Addr]bool{web.VIP: true}}
 	p := settle(t, maps, state, Desired{}, named, epoch.Add(time.Minute))
 	if diff := cmp.Diff([]string{"delete backend 1"}, briefs(p.Steps)); diff != "" {
 		t.Errorf("while a flow names service 1 and backend 2 (-want +got):\n%s", diff)
 	}
 	p = settle(t, maps, state, Desired{}, Scan{Started: epoch.Add(time.Hour)}, epoch.Add(time.Hour))
-	if diff := cmp.Diff([]string{"delete backend 2", "release 192.0.2.1:80/tcp"}, briefs(p.Steps)); diff != "" {
+	if diff := cmp.Diff([]string{"delete backend 2", "release 192.0.2.1:80/tcp", "delete vip 192.0.2.1"}, briefs(p.Steps)); diff != "" {
 		t.Errorf("when no flow names them (-want +got):\n%s", diff)
 	}
 	if state.Resting() {
@@ -434,6 +438,7 @@ func TestRefusals(t *testing.T) {
 			open(service(web), "192.0.2.0/24", "192.0.3.0/24", "192.0.4.0/24", "192.0.5.0/24"),
 		}, 1, ReasonSourcesExhausted},
 		{"no room for the slots", []v1.Service{heavy, service(dns)}, 0, ReasonSlotsExhausted},
+		{"no room for a table to look hashes up in", []v1.Service{hashing(many(web, 1, 2)), service(dns)}, 0, ReasonSlotsExhausted},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -41,31 +41,37 @@ func genDesired(t *rapid.T, label string) Desired {
 	return d
 }
 
-// Whatever is desired one after the other, wherever the writes break off, and
-// whichever flows live on: a frontend leads to the whole old or the whole new
+// Whatever is desired one after the other, wherever the writes break off, whenever weir
+// restarts, and whichever flows live on: a frontend leads to the whole old or the whole new
 // set of backends, ids keep their meaning, and undisturbed plans converge.
 func TestPlansAreSafeAtEveryStep(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		state, k := NewState(), newKernel(testLimits)
+		limits := testLimits
+		limits.VIPs = rapid.IntRange(2, 6).Draw(t, "room for VIPs")
+		state, k := NewState(), newKernel(limits)
 		now := epoch
 		var desired Desired
 		for range rapid.IntRange(1, 6).Draw(t, "changes") {
 			desired = genDesired(t, "frontends")
+			if rapid.IntRange(0, 4).Draw(t, "restarts at 0") == 0 {
+				now = now.Add(2 * Grace) // it takes longer than a program runs
+				state = Restore(k.observe(), now)
+			}
 			now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "elapsed ms")) * time.Millisecond)
 			scan := disturbFlows(t, k, now)
-			p := Make(desired, state, scan, testLimits, now)
+			p := Make(desired, state, scan, limits, now)
 			runDisturbed(t, k, state, desired, p, now)
 		}
 		k.flows = map[uint32]Backend{}
 		for range 4 {
 			now = now.Add(2 * Grace)
-			p := Make(desired, state, Scan{Started: now}, testLimits, now)
+			p := Make(desired, state, Scan{Started: now}, limits, now)
 			if _, err := k.run(p, state, now); err != nil {
 				t.Fatal(err)
 			}
 		}
 		now = now.Add(2 * Grace)
-		last := Make(desired, state, Scan{Started: now}, testLimits, now)
+		last := Make(desired, state, Scan{Started: now}, limits, now)
 		if len(last.Steps) > 0 {
 			t.Fatalf("does not settle: %v", briefs(last.Steps))
 		}
@@ -76,34 +82,42 @@ func TestPlansAreSafeAtEveryStep(t *testing.T) {
 // disturbFlows lets some flows end and others begin, and returns a scan.
 func disturbFlows(t *rapid.T, k *kernel, now time.Time) Scan {
 	maps.DeleteFunc(k.flows, func(uint32, Backend) bool { return rapid.Bool().Draw(t, "flow ends") })
-	for _, s := range k.services {
+	for f, s := range k.services {
 		if s.Slots.Count > 0 && rapid.Bool().Draw(t, "flow begins") {
 			id := k.slots[s.Slots.Offset]
-			k.flows[id] = identity(k.backends[id])
+			k.flows[id], k.vipOf[id] = identity(k.backends[id]), f.VIP
 		}
 	}
-	scan := Scan{Started: now, Services: map[uint32]bool{}, Backends: map[uint32]bool{}}
+	scan := Scan{Started: now, Services: map[uint32]bool{}, Backends: map[uint32]bool{}, VIPs: map[netip.Addr]bool{}}
 	for id, b := range k.flows {
 		scan.Backends[id] = true
 		scan.Services[b.Service] = true
+		scan.VIPs[k.vipOf[id]] = true
 	}
 	return scan
 }
 
 // runDisturbed does a plan as apply does, with steps that fail at random.
 func runDisturbed(t *rapid.T, k *kernel, state *State, desired Desired, p Plan, now time.Time) {
-	failed := map[v1.Frontend]bool{}
+	failed, broken := map[v1.Frontend]bool{}, false
+	k.begin()
 	for _, step := range p.Steps {
 		f, has := step.Of()
 		if has && failed[f] {
 			continue
 		}
-		if rapid.IntRange(0, 9).Draw(t, "fails at 0") == 0 {
-			failed[f] = has
+		vip, isVIP := step.(PutVIP)
+		fails := rapid.IntRange(0, 9).Draw(t, "fails at 0") == 0
+		// Its services failed; the model insists on the order.
+		fails = fails || isVIP && !vip.VIP.Retired && !stands(k, vip.Address)
+		// None gave way to it, and the map refuses it.
+		fails = fails || isVIP && broken && !k.hasRoom(vip.Address)
+		if fails {
+			failed[f], broken = has, true
+			if isVIP && !k.has(vip.Address) {
+				k.missed++
+			}
 			continue
-		}
-		if vip, ok := step.(PutVIP); ok && !stands(k, vip.Address) {
-			continue // its services failed; the model insists on the order
 		}
 		before, _ := k.targets(f)
 		if err := k.do(step, now); err != nil {
@@ -171,7 +185,7 @@ func checkSettled(t *rapid.T, k *kernel, state *State, desired Desired, last Pla
 		if want := eligible(desired, s); !ok || len(got) != want {
 			t.Fatalf("%s leads to %v, want %d backends", s.Frontend, got, want)
 		}
-		if _, ok := k.vips[s.VIP]; !ok {
+		if vip, ok := k.vips[s.VIP]; !ok || vip.Retired {
 			t.Fatalf("%s has no VIP", s.Frontend)
 		}
 		entry := k.services[s.Frontend]

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
@@ -51,5 +52,35 @@ func TestRestoreKeepsTheIDsOfDeletedServices(t *testing.T) {
 	}
 	if got := id(scan, later); got != 1 {
 		t.Errorf("id %d is given after the last flow, want 1", got)
+	}
+}
+
+// A VIP that an earlier run retired stays while flows call it, others do not.
+func TestRestoreKeepsTheVIPsOfFlows(t *testing.T) {
+	began := time.Unix(1000, 0)
+	called, left := netip.MustParseAddr("203.0.113.8"), netip.MustParseAddr("203.0.113.9")
+	s := Restore([]Step{
+		PutBackend{ID: 1, Backend: Backend{Service: 1, Address: netip.MustParseAddrPort("192.0.2.1:8080")}},
+		PutVIP{Address: called, VIP: VIP{Retired: true}}, PutVIP{Address: left, VIP: VIP{Retired: true}},
+	}, began)
+	scan := Scan{Services: map[uint32]bool{1: true}, Backends: map[uint32]bool{1: true}, VIPs: map[netip.Addr]bool{called: true}}
+	for _, row := range []struct {
+		scanned time.Duration
+		want    []string
+	}{
+		{Grace, nil},
+		{2 * Grace, []string{"delete vip 203.0.113.9"}},
+	} {
+		scan.Started = began.Add(row.scanned)
+		p := Make(Desired{}, s, scan, roomy, scan.Started)
+		var got []string
+		for _, step := range p.Steps {
+			if _, ok := step.(DeleteVIP); ok {
+				got = append(got, brief(step))
+			}
+		}
+		if diff := cmp.Diff(row.want, got); diff != "" {
+			t.Errorf("a scan after %s (-want +got):\n%s", row.scanned, diff)
+		}
 	}
 }

@@ -140,7 +140,7 @@ func (p *planner) backendIDs(f v1.Frontend, service uint32, candidates []candida
 func (p *planner) slots(
 	s v1.Service, id uint32, candidates []candidate, named []uint32, written []write, old entry, existed bool,
 ) *refusal {
-	table := builder(s.Algorithm).Build(weighed(candidates))
+	table := builder(s).Build(weighed(candidates))
 	ids := make([]uint32, len(table))
 	for i, candidate := range table {
 		ids[i] = named[candidate]
@@ -151,7 +151,7 @@ func (p *planner) slots(
 		var ok bool
 		if region, ok = p.regions.take(uint32(len(ids))); !ok {
 			return &refusal{ReasonSlotsExhausted, fmt.Sprintf(
-				"no %d free slots in a row of %d; give the service smaller weights or fewer backends", len(ids), p.limits.Slots)}
+				"no %d free slots in a row of %d; give the service smaller weights or fewer backends, or round robin instead of hash", len(ids), p.limits.Slots)}
 		}
 	}
 	if why := p.putSources(s, id); why != nil {
@@ -189,6 +189,10 @@ func algorithm(a v1.Algorithm) v1.Algorithm {
 	return a
 }
 
-// builder returns what fills the slot table of an algorithm. Round robin is
-// the only one that v1.ValidateService lets through.
-func builder(v1.Algorithm) slots.Builder { return slots.RoundRobin{} }
+// builder returns what fills the slot table of a service.
+func builder(s v1.Service) slots.Builder {
+	if s.Algorithm == v1.Hash {
+		return slots.Maglev{Size: slots.MaglevSize(len(s.Backends))}
+	}
+	return slots.RoundRobin{}
+}

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -14,7 +13,7 @@ import (
 // failed has changed nothing that a packet can see. Not safe for concurrent
 // use.
 type State struct {
-	vips     map[netip.Addr]VIP
+	vips     map[netip.Addr]VIP // retired ones too
 	services map[v1.Frontend]entry
 	backends map[uint32]Backend
 	// ids finds a backend by what it is; the inverse of backends.
@@ -25,9 +24,11 @@ type State struct {
 	references map[uint32]int
 	// resting regions may still be read until Grace has passed.
 	resting []resting
-	// retired services and backends have left the maps' use at the time given.
+	// retired services and backends have left the maps' use at the time given, and VIPs
+	// are there for their flows alone.
 	retiredServices map[v1.Frontend]retiredService
 	retiredBackends map[uint32]time.Time
+	retiredVIPs     map[netip.Addr]time.Time
 	// ghosts are ids of services that were deleted in an earlier run. Flows
 	// may name them, and as long as they do they name their backends too.
 	ghosts map[uint32]bool
@@ -62,6 +63,7 @@ func NewState() *State {
 		references:      map[uint32]int{},
 		retiredServices: map[v1.Frontend]retiredService{},
 		retiredBackends: map[uint32]time.Time{},
+		retiredVIPs:     map[netip.Addr]time.Time{},
 		ghosts:          map[uint32]bool{},
 	}
 }
@@ -105,15 +107,25 @@ func (s *State) Commit(step Step, now time.Time) {
 	case PutService:
 		s.putService(step, now)
 	case PutVIP:
-		s.vips[step.Address] = step.VIP
+		s.putVIP(step, now)
 	case DeleteService:
 		s.deleteService(step.Frontend, now)
 	case DeleteVIP:
 		delete(s.vips, step.Address)
+		delete(s.retiredVIPs, step.Address)
 	case DeleteBackend:
 		s.deleteBackend(step.ID)
 	case ReleaseService:
 		delete(s.retiredServices, step.Frontend)
+	}
+}
+
+func (s *State) putVIP(step PutVIP, now time.Time) {
+	s.vips[step.Address] = step.VIP
+	if step.VIP.Retired {
+		s.retiredVIPs[step.Address] = now
+	} else {
+		delete(s.retiredVIPs, step.Address)
 	}
 }
 
@@ -195,9 +207,16 @@ func distinct(ids []uint32) []uint32 {
 	return slices.Compact(ids)
 }
 
-// VIPs returns the addresses that the maps hold.
+// VIPs returns the addresses that the maps hold for services.
 func (s *State) VIPs() []netip.Addr {
-	return slices.SortedFunc(maps.Keys(s.vips), netip.Addr.Compare)
+	var held []netip.Addr
+	for address, vip := range s.vips {
+		if !vip.Retired {
+			held = append(held, address)
+		}
+	}
+	slices.SortFunc(held, netip.Addr.Compare)
+	return held
 }
 
 // Service returns what the maps hold for a frontend.
@@ -225,8 +244,8 @@ func (s *State) BackendID(service uint32, address netip.AddrPort) (uint32, bool)
 	return id, ok
 }
 
-// Resting says whether ids wait to be freed: a plan with a newer Scan may do
+// Resting says whether ids or VIPs wait to be freed: a plan with a newer Scan may do
 // it. Regions come back by themselves.
 func (s *State) Resting() bool {
-	return len(s.retiredServices)+len(s.retiredBackends) > 0
+	return len(s.retiredServices)+len(s.retiredBackends)+len(s.retiredVIPs) > 0
 }

@@ -56,7 +56,7 @@ type PutService struct {
 	IDs      []uint32
 }
 
-// PutVIP makes an address ours.
+// PutVIP makes an address ours, or gives it back to the kernel but for its flows (Retired).
 type PutVIP struct {
 	Address netip.Addr
 	VIP     VIP
@@ -65,7 +65,8 @@ type PutVIP struct {
 // DeleteService takes a frontend out. Its flows live on.
 type DeleteService struct{ Frontend v1.Frontend }
 
-// DeleteVIP gives an address back to the kernel.
+// DeleteVIP takes out a retired address, which is the kernel's already. Flows that are of it
+// still end half-way: it is for where there are none, or no room.
 type DeleteVIP struct{ Address netip.Addr }
 
 // DeleteBackend clears a backend that neither slots nor flows name; its id is

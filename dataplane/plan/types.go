@@ -11,7 +11,7 @@
 //     the service entry switches over, so a service stands whole, old or new,
 //     whenever the steps break off;
 //   - what was taken out of use rests: a region until no running program can
-//     still read it, an id until no flow names it.
+//     still read it, an id and a VIP until no flow names it.
 package plan
 
 import (
@@ -22,7 +22,7 @@ import (
 	v1 "github.com/weir-lb/weir/api/v1"
 )
 
-// Grace is how long a region or an id rests after the last map entry that led
+// Grace is how long a region, an id or a VIP rests after the last map entry that led
 // to it is gone. A BPF program that read the old entry runs for microseconds;
 // a second covers a preempted or throttled CPU.
 const Grace = time.Second
@@ -41,6 +41,9 @@ type Limits struct {
 type VIP struct {
 	// Active says that this node has rank 0 and keeps clients' source ports.
 	Active bool
+	// Retired says that no service stands on it. Programs ask flows only for packets to
+	// addresses that the map has and from backends, so it stays while flows are of it.
+	Retired bool
 	// Ports are where new flows search their source port.
 	Ports PortRange
 }
@@ -126,9 +129,13 @@ type Endpoint struct {
 type Scan struct {
 	// Started is when the walk began.
 	Started time.Time
-	// Services and Backends are the ids that flows name.
+	// Services and Backends are the ids that flows name, VIPs those that their clients call.
 	Services, Backends map[uint32]bool
+	VIPs               map[netip.Addr]bool
 }
+
+// frees says whether what rests since then would be in the scan if a flow named it.
+func (s Scan) frees(since time.Time) bool { return s.Started.Sub(since) > Grace }
 
 // Plan is what to do, and what was not possible.
 type Plan struct {
@@ -148,6 +155,6 @@ const (
 	ReasonVIPsExhausted     = "VIPsExhausted"     // The table of VIPs is full; remove a VIP or share one.
 	ReasonServicesExhausted = "ServicesExhausted" // The table of services is full; remove one, or wait until the flows of removed ones have ended.
 	ReasonBackendsExhausted = "BackendsExhausted" // The table of backends is full; remove some, or wait until the flows of removed ones have ended.
-	ReasonSlotsExhausted    = "SlotsExhausted"    // No row of slots is free; give the service smaller weights or fewer backends.
+	ReasonSlotsExhausted    = "SlotsExhausted"    // No row of slots is free; give the service smaller weights or fewer backends, or round robin instead of hash.
 	ReasonSourcesExhausted  = "SourcesExhausted"  // The table of source ranges is full; give services fewer of them.
 )

@@ -11,7 +11,7 @@ import "net/netip"
 
 // MaxSize bounds the table of one service, in slots. 128 KiB of the flat array
 // is the most that one service can take; a table that would be larger is
-// scaled down (see RoundRobin).
+// scaled down (see RoundRobin, MaglevSize).
 const MaxSize = 32768
 
 // Backend is one candidate for a slot.

@@ -17,32 +17,35 @@ const (
 // tell is left out.
 func merges(name string) map[string]bool {
 	out := map[string]bool{}
-	if on, ok := ethtool(name, getGRO, 0); ok {
-		out["gro"] = on != 0
+	gro, flags := ethtoolValue{command: getGRO}, ethtoolValue{command: getFlags}
+	if ethtool(name, &gro) {
+		out["gro"] = gro.data != 0
 	}
-	if flags, ok := ethtool(name, getFlags, 0); ok {
-		out["lro"] = flags&flagLRO != 0
+	if ethtool(name, &flags) {
+		out["lro"] = flags.data&flagLRO != 0
 	}
 	return out
 }
 
-// ethtool gives a command about an interface one value, and returns the one that
-// is there then (struct ethtool_value).
-func ethtool(name string, command, data uint32) (uint32, bool) {
+// ethtoolValue is struct ethtool_value: a command, and what it sets or the kernel
+// answers.
+type ethtoolValue struct{ command, data uint32 }
+
+// ethtool has the kernel do a value's command about an interface.
+func ethtool(name string, value *ethtoolValue) bool {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, false
+		return false
 	}
 	defer unix.Close(fd)
-	value := struct{ command, data uint32 }{command, data}
 	request := struct {
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer
 		_    [16]byte // struct ifreq is larger than this member of its union
-	}{data: unsafe.Pointer(&value)}
+	}{data: unsafe.Pointer(value)}
 	copy(request.name[:unix.IFNAMSIZ-1], name)
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
-	return value.data, errno == 0
+	return errno == 0
 }
 
 // driverOf is the driver's name as ethtool -i has it.

@@ -43,18 +43,22 @@ func TestKernel(t *testing.T) {
 func TestOffloads(t *testing.T) {
 	lro := func(on bool) func(*testing.T, string) {
 		return func(t *testing.T, name string) {
-			flags, ok := ethtool(name, getFlags, 0)
-			if flags &^= flagLRO; on {
-				flags |= flagLRO
+			flags := ethtoolValue{command: getFlags}
+			if !ethtool(name, &flags) {
+				t.Fatal("LRO cannot be read")
 			}
-			if _, set := ethtool(name, setFlags, flags); !ok || !set {
+			flags.command = setFlags
+			if flags.data &^= flagLRO; on {
+				flags.data |= flagLRO
+			}
+			if !ethtool(name, &flags) {
 				t.Fatal("LRO cannot be switched")
 			}
 		}
 	}
 	gro := func(on uint32) func(*testing.T, string) {
 		return func(t *testing.T, name string) {
-			if _, set := ethtool(name, setGRO, on); !set {
+			if !ethtool(name, &ethtoolValue{setGRO, on}) {
 				t.Fatal("GRO cannot be switched")
 			}
 		}

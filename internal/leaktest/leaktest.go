@@ -12,7 +12,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -67,8 +69,7 @@ type Check struct {
 func Begin() (*Check, error) {
 	c := &Check{outer: os.Getenv(tempVariable)}
 	var err error
-	// Short: names of unix sockets have 108 bytes at most.
-	if c.temp, err = os.MkdirTemp("", "lt"); err != nil {
+	if c.temp, err = makeTemp(); err != nil {
 		return nil, fmt.Errorf("make temporary folder: %w", err)
 	}
 	// Tests run programs as nobody, who have to come by.
@@ -80,6 +81,17 @@ func Begin() (*Check, error) {
 	}
 	c.before, err = hold()
 	return c, err
+}
+
+// makeTemp makes a folder with the process's number in its name, by which ci/lib/sweep.sh finds those of processes that were
+// killed. It is short: names of unix sockets have 108 bytes at most.
+func makeTemp() (string, error) {
+	for n := 0; ; n++ {
+		folder := filepath.Join(os.TempDir(), fmt.Sprintf("lt%d-%d", os.Getpid(), n))
+		if err := os.Mkdir(folder, 0o700); !errors.Is(err, fs.ErrExist) {
+			return folder, err
+		}
+	}
 }
 
 const tempVariable = "TMPDIR"

@@ -27,7 +27,7 @@ import (
 type lab struct {
 	*harness.Scenario
 	kube        *kube
-	requests    *probe.Client
+	requests    map[string]*probe.Client // by the LB node that they go by
 	controllers map[string]*client.Client
 }
 
@@ -54,8 +54,11 @@ func upWith(ctx context.Context, vars map[string]string) *lab {
 	l.kube, err = newKube(l.Node("api"))
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(l.kube.close)
-	l.requests = &probe.Client{Enter: l.Node("client").Do}
-	DeferCleanup(l.requests.Close)
+	l.requests = map[string]*probe.Client{}
+	for lb, name := range map[string]string{"lb1": "client", "lb2": "client2"} {
+		l.requests[lb] = &probe.Client{Enter: l.Node(name).Do}
+		DeferCleanup(l.requests[lb].Close)
+	}
 	for _, name := range []string{"ctl1", "ctl2"} {
 		l.controllers[name], err = client.New(client.Options{Node: name, Socket: filepath.Join(l.Node(name).Dir(), "kube-weir.sock")})
 		Expect(err).NotTo(HaveOccurred())
@@ -237,9 +240,25 @@ func (l *lab) told(ctx context.Context, name string) (map[string]int, error) {
 	return out, err
 }
 
-// answers is which pod answers a request to an address of the pool.
+// answers is which pod answers requests to an address of the pool, by either LB node.
 func (l *lab) answers(ctx context.Context, at string) (string, error) {
-	a, err := l.requests.Do(ctx, probe.Request{Protocol: probe.TCP, Target: netip.MustParseAddrPort(at), Timeout: time.Second})
+	var pods []string
+	for _, lb := range []string{"lb1", "lb2"} {
+		pod, err := l.answersBy(ctx, lb, at)
+		if err != nil {
+			return "", fmt.Errorf("by %s: %w", lb, err)
+		}
+		pods = append(pods, pod)
+	}
+	if pods[0] != pods[1] {
+		return fmt.Sprintf("%s by lb1, %s by lb2", pods[0], pods[1]), nil
+	}
+	return pods[0], nil
+}
+
+// answersBy is which pod answers a request that goes by one LB node.
+func (l *lab) answersBy(ctx context.Context, lb, at string) (string, error) {
+	a, err := l.requests[lb].Do(ctx, probe.Request{Protocol: probe.TCP, Target: netip.MustParseAddrPort(at), Timeout: time.Second})
 	return a.Backend, err
 }
 

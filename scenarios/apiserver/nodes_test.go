@@ -52,10 +52,16 @@ var _ = Describe("A load balancer node", Ordered, func() {
 		cordon := func(yes string) {
 			Expect(l.kube.patch(ctx, "/api/v1/nodes/lb1", `{"spec": {"unschedulable": `+yes+`}}`)).To(Succeed())
 		}
+		told := func(ctx context.Context) (bool, error) {
+			states, err := l.Weir("lb1").States(ctx)
+			return states["controller"].Drained, err
+		}
 		cordon("true")
 		harness.Soon(ctx, active).Should(Equal("lb2"))
+		harness.Soon(ctx, told).Should(BeTrue(), "that its end is a stop")
 		l.expectServed(ctx, "203.0.113.1:80/tcp pod2") // the one that is drained, too: flows that stand go on
 		cordon("false")
+		harness.Soon(ctx, told).Should(BeFalse())
 		harness.Holds(ctx, looked, active).Should(Equal("lb2"))
 	})
 

@@ -1,7 +1,7 @@
 package apiserver
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,9 +43,7 @@ var (
 
 // rare are those of them that no spec waits for, and why they are needed.
 var rare = map[string]string{
-	"get endpointslices.discovery.k8s.io":  "one that a new list lacks is asked for by name after a minute",
-	"get nodes":                            "as endpointslices",
-	"get services":                         "as endpointslices",
+	"get nodes":                            "one that a new list lacks is asked for by name, as Services and EndpointSlices are",
 	"list endpointslices.discovery.k8s.io": "an apiserver that cannot stream lists, as before Kubernetes 1.34, is asked for whole ones",
 	"list nodes":                           "as endpointslices",
 	"list services":                        "as endpointslices",
@@ -128,28 +126,39 @@ func expand(verbs, resources, names []string) []string {
 	return out
 }
 
-// collectUsed reads the apiserver's record.
+// request is what a spec reads of one in the apiserver's record.
+type request struct {
+	Verb, RequestURI string
+	ObjectRef        struct{ Resource, APIGroup, Subresource, Name string }
+}
+
+// collectUsed adds what this lab's controllers asked.
 func (l *lab) collectUsed(context.Context) {
 	GinkgoHelper()
-	record, err := os.Open(filepath.Join(l.Node("api").Dir(), "audit.log"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return // the apiserver never answered a controller
-	}
-	Expect(err).NotTo(HaveOccurred())
-	defer record.Close()
-	lines := bufio.NewScanner(record)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var request struct {
-			Verb      string
-			ObjectRef struct{ Resource, APIGroup, Subresource, Name string }
-		}
-		Expect(json.Unmarshal(lines.Bytes(), &request)).To(Succeed())
-		o := request.ObjectRef
-		what := request.Verb + " " + grouped(o.Resource+"/"+o.Subresource, o.APIGroup)
+	for _, r := range l.asked() {
+		o := r.ObjectRef
+		what := r.Verb + " " + grouped(o.Resource+"/"+o.Subresource, o.APIGroup)
 		used[what], used[what+" "+o.Name] = true, true
 	}
-	Expect(lines.Err()).NotTo(HaveOccurred())
+}
+
+// asked reads the apiserver's record of what the controllers asked.
+func (l *lab) asked() (out []request) {
+	GinkgoHelper()
+	record, err := os.ReadFile(filepath.Join(l.Node("api").Dir(), "audit.log"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the apiserver never answered a controller
+	}
+	Expect(err).NotTo(HaveOccurred())
+	for line := range bytes.Lines(record) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // it is being written
+		}
+		var r request
+		Expect(json.Unmarshal(line, &r)).To(Succeed())
+		out = append(out, r)
+	}
+	return out
 }
 
 // A right that no spec needed is one too many. A part of the suite says nothing.

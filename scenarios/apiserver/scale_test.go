@@ -19,8 +19,9 @@ import (
 	"github.com/weir-lb/weir/scenarios/harness"
 )
 
-// What a controller may take from its start until all is programmed, and what one
-// changed endpoint may take to be what a client meets, the 99th of 100
+// What a controller may take from its start until all is programmed, what one
+// changed endpoint may take from its write to be what clients of both nodes meet,
+// the slowest of 100, and what memory a controller may ever have had
 // (docs/performance.md has what they take).
 const (
 	coldBound   = 10 * time.Second
@@ -35,13 +36,14 @@ const (
 	manyServices  = 10_000
 	manyChanges   = 10
 	changes       = 100
-	// rounds of changes, of which one within the bound will do: other suites have
-	// the machine beside this one.
+	// rounds of changes, of which one within the bound will do: the machine may not
+	// be ours alone.
 	rounds  = 3
 	writers = 8 // requests to the apiserver at once
 )
 
-var _ = Describe("A cluster of many services", Ordered, func() {
+// Alone: how long a change takes is what the machine has left for it.
+var _ = Describe("A cluster of many services", Ordered, Label("alone"), func() {
 	var l *lab
 	BeforeAll(func(ctx SpecContext) {
 		l = up(ctx)
@@ -66,16 +68,17 @@ var _ = Describe("A cluster of many services", Ordered, func() {
 			var took []time.Duration
 			for range rounds {
 				took = l.flip(ctx, changes, func(pod string) { l.apply(ctx, flipping.on(pod)) })
-				if took[len(took)*99/100] < changeBound {
+				if slowest(took) < changeBound {
 					break
 				}
 			}
-			memory := peak(l.process("ctl1").PID())
-			AddReportEntry("scale", fmt.Sprintf("%d services: cold %s, a change p50 %s p99 %s, %d MB",
-				size, cold.Round(time.Millisecond), took[len(took)/2].Round(time.Millisecond), took[len(took)*99/100].Round(time.Millisecond), memory>>20))
 			l.expectTold(ctx, size)
+			memory := peak(l.process("ctl1").PID())
+			AddReportEntry("scale", fmt.Sprintf("%d services: cold %s, a change p50 %s, the slowest of %d %s, %d MB",
+				size, cold.Round(time.Millisecond), took[len(took)/2].Round(time.Millisecond), changes, slowest(took).Round(time.Millisecond), memory>>20))
 			Expect(l.logOf("ctl1")[logged:]).NotTo(ContainSubstring("level=ERROR"))
-			Expect(took[len(took)*99/100]).To(BeNumerically("<", changeBound))
+			Expect(cold).To(BeNumerically("<", coldBound))
+			Expect(slowest(took)).To(BeNumerically("<", changeBound))
 			Expect(memory).To(BeNumerically("<", memoryBound))
 		}, NodeTimeout(4*time.Minute))
 	}
@@ -107,7 +110,7 @@ var _ = Describe("A cluster of many services", Ordered, func() {
 			last = change.Generation
 		})
 		AddReportEntry("scale", fmt.Sprintf("%d services, no apiserver: cold %s, a change p50 %s, the slowest of %d %s, %d MB of a node", manyServices,
-			cold.Round(time.Millisecond), took[len(took)/2].Round(time.Millisecond), manyChanges, took[len(took)-1].Round(time.Millisecond), peak(l.Node("lb1").Process("weir").PID())>>20))
+			cold.Round(time.Millisecond), took[len(took)/2].Round(time.Millisecond), manyChanges, slowest(took).Round(time.Millisecond), peak(l.Node("lb1").Process("weir").PID())>>20))
 	}, NodeTimeout(4*time.Minute))
 })
 
@@ -210,23 +213,28 @@ func (l *lab) programmed(ctx context.Context, size int) error {
 var flipping = ours("flip", 999).noted(`"loxilb.io/staticIP": 203.0.113.1`)
 
 // flip has the endpoint of flipping change again and again, and returns, sorted,
-// how long after on had it changed a client met it.
+// how long after on began to change it clients of both nodes met it.
 func (l *lab) flip(ctx context.Context, times int, on func(pod string)) []time.Duration {
 	GinkgoHelper()
 	on("pod1")
-	met := func(ctx context.Context) (string, error) { return l.answers(ctx, "203.0.113.1:999") }
-	harness.Soon(ctx, met).Should(Equal("pod1"))
+	harness.Soon(ctx, func(ctx context.Context) (string, error) { return l.answers(ctx, "203.0.113.1:999") }).Should(Equal("pod1"))
 	var took []time.Duration
 	for i := range times {
 		pod := []string{"pod2", "pod1"}[i%2]
-		on(pod)
 		began := time.Now()
-		Eventually(ctx, met).WithTimeout(10 * time.Second).WithPolling(5 * time.Millisecond).Should(Equal(pod))
+		on(pod)
+		for _, lb := range []string{"lb1", "lb2"} { // the one that is asked last may have it long since
+			Eventually(ctx, func(ctx context.Context) (string, error) { return l.answersBy(ctx, lb, "203.0.113.1:999") }).
+				WithTimeout(10*time.Second).WithPolling(5*time.Millisecond).Should(Equal(pod), lb)
+		}
 		took = append(took, time.Since(began))
 	}
 	slices.Sort(took)
 	return took
 }
+
+// slowest is the last of what flip returns.
+func slowest(took []time.Duration) time.Duration { return took[len(took)-1] }
 
 // expectTold expects an event for each service of the crowd, however late.
 func (l *lab) expectTold(ctx context.Context, size int) {

@@ -80,7 +80,7 @@ var _ = Describe("A program", Ordered, ContinueOnFailure, func() {
 		})
 		harness.Step("its state says so, with pauses that grow", func() {
 			expectBackOff(ctx, l, "worker2")
-			Expect(weirctl(ctx, l, "get", "nodes")).To(MatchRegexp(`(?m)^worker2 +198\.51\.100\.102 +peer +no +retrying +\S+ +\S+ +[3-9][0-9]* +.*refused`))
+			Expect(weirctl(ctx, l, "get", "nodes")).To(MatchRegexp(`(?m)^worker2 +198\.51\.100\.102 +peer +no +no +retrying +\S+ +\S+ +[3-9][0-9]* +.*refused`))
 		})
 		harness.Step("the load balancer has the new service meanwhile", func() {
 			l.ExpectBackends(ctx, extra, "pod1")

@@ -27,15 +27,26 @@ const (
 
 var _ = Describe("When the active master is cut off", Ordered, func() {
 	var l *lab.Lab
-	BeforeAll(func(ctx SpecContext) { l = lab.Up(ctx, harness.Options{}) })
+	var open []*standing
+	BeforeAll(func(ctx SpecContext) {
+		l = lab.UpPairs(ctx, harness.Options{Change: byHash})
+		open = connect(ctx, l)
+	})
 
 	It("new connections over TCP, UDP and SCTP work again within the hold time", func(ctx SpecContext) {
 		expectFailover(ctx, l)
+	})
+	It("connections that stood go on by the standby, each at its backend, where backends are chosen by hash", func(ctx SpecContext) {
+		Expect(asked(ctx, open)).To(BeEmpty())
+		for _, s := range open {
+			harness.Soon(ctx, l.Weir("master2").Flows).Should(ContainElement(And(HaveField("NewSource", s.seen), HaveField("State", "established"))))
+		}
 	})
 	It("and is back, all routes return to it and requests work", func(ctx SpecContext) {
 		l.Mend("master1")
 		l.ExpectConverged(ctx, lab.Master1)
 		l.ExpectAnswers(ctx, lab.Services...)
+		Expect(asked(ctx, open)).To(BeEmpty())
 	})
 	It("without a controller the same is true: it is not needed", func(ctx SpecContext) {
 		harness.Step("kube-weir dies, and nothing changes", func() {

@@ -38,7 +38,9 @@ func reportFailure() {
 		r.topologies = append(r.topologies, s.collect(ctx, last))
 	}
 	r.again = again(spec.FullText())
-	r.keep = "WEIR_KEEP=1 " + r.again
+	if len(present.scenarios) > 0 {
+		r.keep = "WEIR_KEEP=1 " + r.again
+	}
 	for _, s := range present.scenarios {
 		// Where the artifacts are, the report is too.
 		_ = os.WriteFile(filepath.Join(s.folder(), reportFile), []byte(r.String()), 0o644)

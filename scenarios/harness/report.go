@@ -18,7 +18,7 @@ type report struct {
 
 	topologies []topologyReport
 	again      string // command that runs the spec again
-	keep       string // command that runs it again and leaves the topology
+	keep       string // optional: command that runs it again and leaves the topology
 }
 
 // topologyReport is the part of one topology.
@@ -57,7 +57,9 @@ func (r report) String() string {
 		t.write(&b)
 	}
 	section(&b, "again", []string{r.again})
-	section(&b, "again, and look around in the topology that stays", []string{r.keep})
+	if r.keep != "" {
+		section(&b, "again, and look around in the topology that stays", []string{r.keep})
+	}
 	return b.String()
 }
 

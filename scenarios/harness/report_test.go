@@ -66,6 +66,9 @@ again, and look around in the topology that stays
 
 func TestReportClipsWhatIsLong(t *testing.T) {
 	r := report{failure: strings.Repeat("a line\n", 500)}
+	if strings.Contains(r.String(), "that stays") {
+		t.Error("it tells how to keep a topology where there is none")
+	}
 	links := make([]linkDelta, 200)
 	r.topologies = []topologyReport{{links: links}}
 	if n := strings.Count(r.String(), "\n"); n > 70 {

@@ -15,7 +15,7 @@ import (
 )
 
 // slack is what a busy machine may add to any bound.
-const slack = 5 * time.Second
+const slack = time.Second
 
 var _ = Describe("Health", Ordered, func() {
 	var l *lab

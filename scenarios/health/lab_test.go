@@ -18,11 +18,13 @@ import (
 	"github.com/weir-lb/weir/topo/probe"
 )
 
-// Timing of all probes: a dead backend is out after 4 s at most.
+// Timing of all probes. A backend that dies right after it has answered is asked a period later, for three time-outs with half
+// of one between them: 3.6 s, and so within retries x period.
 const (
-	period = time.Second
-	wait   = 500 * time.Millisecond
-	leaves = period + 3*wait + 2*wait/2
+	period  = 2 * time.Second
+	wait    = 400 * time.Millisecond
+	retries = 2 // by default
+	leaves  = retries * period
 )
 
 // securePort is where the spec itself serves pages over TLS.

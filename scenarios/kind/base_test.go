@@ -80,7 +80,11 @@ func base() {
 		Expect(strings.Fields(restarts)).To(Equal([]string{"0", "0"}), "the next weir takes over what the one before has pinned")
 	}, NodeTimeout(6*time.Minute))
 
-	It("pins where it did before the upgrade", pinsInBPF)
+	It("stops an upgrade to what cannot start at the first node, while the other serves, and is whole again when it is undone", func(ctx SpecContext) {
+		cannotStart(ctx, address)
+	}, NodeTimeout(6*time.Minute))
+
+	It("pins where it did before the upgrades", pinsInBPF)
 
 	Context("by native XDP", nativeXDP)
 
@@ -113,6 +117,41 @@ func serveWeb(ctx context.Context) string {
 	address := found + ":55010"
 	soon(ctx, on(cluster.Client, "weir-topo", "request", "http", address, "--count", "20")).Should(ContainSubstring("web-"))
 	return address
+}
+
+// cannotStart upgrades the load balancer nodes to a weir that ends at once. web is the address and port of a service.
+func cannotStart(ctx SpecContext, web string) {
+	before, active := weirPods(ctx), activeMaster(ctx)
+	end := beginLoadOf(ctx, "http", web, 1000)
+	DeferCleanup(func(ctx SpecContext) { installBase(ctx) }) // where the spec failed half-way
+	wait(ctx, "-n", "weir-system", "patch", "daemonset", "weir", "--type=json", "-p",
+		`[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--no-such-flag"}]`)
+	// When it was started again for the second time the rollout has gone on, if it ever took this for one that serves.
+	var tried []string
+	soon(ctx, func(ctx context.Context) ([]string, error) {
+		out, err := cluster.Kubectl(ctx, "-n", "weir-system", "get", "pods", "-l", "app=weir", "-o",
+			`jsonpath={range .items[?(@.status.containerStatuses[0].restartCount>1)]}{.spec.nodeName}{"\n"}{end}`)
+		tried = lines(out)
+		return tried, err
+	}).ShouldNot(BeEmpty())
+	kept := slices.DeleteFunc(weirPods(ctx), func(p string) bool { return !slices.Contains(before, p) })
+	Expect(kept).To(HaveLen(len(before)-1), "more than one node was tried")
+	AddReportEntry("tried", tried[0]+", active was "+active.Name)
+
+	other := cluster.Masters[slices.IndexFunc(cluster.Masters, func(m lab.Machine) bool { return m.Name != tried[0] })]
+	soon(ctx, routes).Should(HaveEach(ContainSubstring(" via " + other.Address.String() + " ")))
+	wait(ctx, "-n", "weir-system", "rollout", "undo", "daemonset/weir")
+	wait(ctx, "-n", "weir-system", "rollout", "status", "daemonset/weir", "--timeout=2m")
+	Expect(weirPods(ctx)).To(And(ContainElements(kept), HaveEach(HaveSuffix(" 0"))))
+	behind := loadBalancingNodes(ctx)
+	for _, m := range cluster.Masters {
+		soon(ctx, endpoints(m, "web")).Should(ConsistOf(behind), m.Name)
+	}
+	l := end()
+	// What stood when the ways changed has ended with that, as in a drain: once, or twice where weir was back before
+	// kube-weir had given the node up.
+	Expect(len(l.lost)).To(BeNumerically("<=", 2*parallel), l.String())
+	Expect(l.lost).NotTo(ContainElement(HaveField("Error", ContainSubstring("dial tcp"))), "a new connection")
 }
 
 // bpfMounts are the places where a machine has a BPF file system, a line for each mount.

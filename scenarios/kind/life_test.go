@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"encoding/json"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -22,6 +23,12 @@ const (
 	quiet = 5 * time.Second
 )
 
+// withdrawn is within what the client has no path to a master whose weir stops.
+const withdrawn = 5 * time.Second
+
+// vips has all VIPs of the cluster.
+var vips = netip.MustParsePrefix("123.123.123.0/24")
+
 // life is what happens to a cluster in its days: pods are replaced, nodes are
 // emptied, Kubernetes itself is away. Nobody outside notices.
 func life() {
@@ -35,6 +42,8 @@ func life() {
 		Expect(err).NotTo(HaveOccurred())
 		web = address + ":55010"
 		soon(ctx, on(cluster.Client, "weir-topo", "request", "http", web, "--count", "20")).Should(ContainSubstring("web-"))
+		// What is left of the ways below, also where a spec runs without them: that it follows shows in the endpoints.
+		reachWeb(ctx, "Local", "null")
 	})
 
 	for _, way := range []struct {
@@ -47,8 +56,7 @@ func life() {
 	} {
 		Context("with "+way.name, func() {
 			It("has the "+way.endpoints+" as endpoints that may answer", func(ctx SpecContext) {
-				wait(ctx, "patch", "svc", "web", "-p", `{"metadata":{"annotations":{"loxilb.io/usepodnetwork":`+way.podNetwork+`}},`+
-					`"spec":{"externalTrafficPolicy":"`+way.policy+`"}}`)
+				reachWeb(ctx, way.policy, way.podNetwork)
 				for _, m := range cluster.Masters {
 					soon(ctx, endpoints(m, "web")).Should(ConsistOf(way.mayAnswer(ctx)))
 				}
@@ -83,21 +91,28 @@ func life() {
 		wait(ctx, "uncordon", worker)
 	}, NodeTimeout(5*time.Minute))
 
-	for _, which := range []string{"the active master", "the other master, which is active then,"} {
-		It("fails no new connection when "+which+" is drained, and hands nothing back", func(ctx SpecContext) {
+	for _, row := range []struct {
+		which string
+		goes  bool // and comes back; once is enough, for the ten seconds that it takes
+	}{{"the active master", false}, {"the other master, which is active then,", true}} {
+		It("fails no new connection when "+row.which+" is drained, and hands nothing back", func(ctx SpecContext) {
 			from := activeMaster(ctx)
 			to := cluster.Masters[0]
 			if to == from {
 				to = cluster.Masters[1]
 			}
-			ends := beginLoads(ctx, web)
+			heard, err := cluster.Client.WatchRoutes(ctx)
+			Expect(err).NotTo(HaveOccurred())
+			ends := beginLoads(ctx, web, "--timeout=1s")
 			wait(ctx, "drain", from.Name, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m")
 			DeferCleanup(func(ctx SpecContext) { wait(ctx, "uncordon", from.Name) })
 			soon(ctx, pathsOfClient).Should(Equal([]string{"via " + to.Address.String(), "via " + from.Address.String()}))
 			leadsToOneMaster(ctx)
+			Expect(heard.End(ctx, vips)).NotTo(BeEmpty(), "control: routes that move are heard of")
 			for _, end := range ends {
 				l := end()
-				// What stood when the ways changed has ended with that: no node knows another's flows (docs/adr/0014).
+				// What stood when the ways changed has ended with that: no node knows another's flows (docs/adr/0014). A hole of two
+				// seconds would have cost more.
 				Expect(len(l.lost)).To(BeNumerically("<=", parallel), l.String())
 				Expect(l.lost).NotTo(ContainElement(HaveField("Error", ContainSubstring("dial tcp"))), "a new connection")
 			}
@@ -108,6 +123,17 @@ func life() {
 			Expect(err).NotTo(HaveOccurred())
 			soon(ctx, endpoints(from, "web")).Should(And(Not(BeEmpty()), ConsistOf(behind)))
 			route := routes(ctx)
+			if row.goes {
+				start := shutDown(ctx, from)
+				// At once, not when the client lets go of what a restart left, after 30 s.
+				soon(ctx, pathsOfClient).WithTimeout(withdrawn).Should(Equal([]string{"via " + to.Address.String()}))
+				soon(ctx, from.Programs).Should(BeEmpty())
+				start()
+				soon(ctx, pathsOfClient).Should(Equal([]string{"via " + to.Address.String(), "via " + from.Address.String()}))
+				soon(ctx, endpoints(from, "web")).Should(ConsistOf(behind))
+				Expect(from.Programs(ctx)).To(Equal(map[string][]string{"eth0": {"weir_tc", "weir_egress"}}))
+				Expect(routes(ctx)).To(Equal(route))
+			}
 			wait(ctx, "uncordon", from.Name)
 			Consistently(ctx, routes).WithTimeout(quiet).WithPolling(time.Second).Should(Equal(route))
 			end()
@@ -116,7 +142,7 @@ func life() {
 	}
 
 	It("loses nothing, and moves no route, when the pod of the active master is replaced", func(ctx SpecContext) {
-		route := routes(ctx)
+		route, expectNoChange := routes(ctx), watchRoutes(ctx)
 		active := activeMaster(ctx)
 		old := pod(ctx, "loxilb-app", active)
 		end := beginLoad(ctx, web, 1000)
@@ -125,6 +151,7 @@ func life() {
 			And(HaveLen(1), Not(ContainElement(old))))
 		wait(ctx, "-n", "kube-system", "rollout", "status", "daemonset/loxilb-lb", "--timeout=2m")
 		Consistently(ctx, routes).WithTimeout(quiet).WithPolling(time.Second).Should(Equal(route))
+		expectNoChange()
 		end()
 	}, NodeTimeout(5*time.Minute))
 
@@ -144,6 +171,7 @@ func life() {
 	}, NodeTimeout(5*time.Minute))
 
 	It("goes on while the API server is away for two minutes", func(ctx SpecContext) {
+		readyz := kubectl("get", "--raw", "/readyz", "--request-timeout=2s")
 		const manifest, aside = "/etc/kubernetes/manifests/kube-apiserver.yaml", "/etc/kubernetes/kube-apiserver.yaml"
 		before := settled(ctx)
 		haveServices(before)
@@ -154,15 +182,16 @@ func life() {
 		DeferCleanup(func(ctx SpecContext) { // where the spec failed half-way
 			_, err := master.Run(ctx, "sh", "-c", "test ! -e "+aside+" || mv "+aside+" "+manifest)
 			Expect(err).NotTo(HaveOccurred())
+			soon(ctx, readyz).Should(Equal("ok"))
 		})
 		soon(ctx, func(ctx context.Context) error {
-			_, err := cluster.Kubectl(ctx, "get", "--raw", "/readyz", "--request-timeout=2s")
+			_, err := readyz(ctx)
 			return err
 		}).Should(HaveOccurred())
 		Consistently(ctx, changed(before)).WithTimeout(away).WithPolling(2 * time.Second).Should(BeEmpty())
 		_, err = master.Run(ctx, "mv", aside, manifest)
 		Expect(err).NotTo(HaveOccurred())
-		soon(ctx, kubectl("get", "--raw", "/readyz", "--request-timeout=2s")).Should(Equal("ok"))
+		soon(ctx, readyz).Should(Equal("ok"))
 		Consistently(ctx, routes).WithTimeout(quiet).WithPolling(time.Second).Should(Equal(route))
 		end()
 		wait(ctx, "scale", "deployment/web", "--replicas=1")
@@ -170,6 +199,13 @@ func life() {
 			soon(ctx, endpoints(m, "web")).Should(HaveLen(1))
 		}
 	}, NodeTimeout(8*time.Minute))
+}
+
+// reachWeb says by which endpoints web is reached: podNetwork is a value of JSON.
+func reachWeb(ctx context.Context, policy, podNetwork string) {
+	GinkgoHelper()
+	wait(ctx, "patch", "svc", "web", "-p", `{"metadata":{"annotations":{"loxilb.io/usepodnetwork":`+podNetwork+`}},`+
+		`"spec":{"externalTrafficPolicy":"`+policy+`"}}`)
 }
 
 // handOver has the other master be active for all addresses. The one that was may be it again when the spec ends, and takes
@@ -181,6 +217,34 @@ func handOver(ctx SpecContext) {
 	DeferCleanup(func(ctx SpecContext) { wait(ctx, "uncordon", from.Name) })
 	soon(ctx, routes).ShouldNot(ContainElement(ContainSubstring(" via " + from.Address.String() + " ")))
 	leadsToOneMaster(ctx)
+}
+
+// shutDown ends weir on a drained master as its kubelet does when the machine is shut down: no pod is started from then
+// on, and the processes get SIGTERM. start has kubelet go on.
+func shutDown(ctx SpecContext, m lab.Machine) (start func()) {
+	GinkgoHelper()
+	soon(ctx, func(ctx context.Context) (told []string, err error) {
+		out, err := cluster.Kubectl(ctx, "-n", "kube-system", "exec", "deployment/kube-loxilb", "--", "weirctl", "get", "nodes", "-o", "json")
+		var status v1.ControllerStatus
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &status)
+		}
+		for _, n := range status.Nodes {
+			if n.Drained && n.State == v1.PushInSync {
+				told = append(told, n.Name)
+			}
+		}
+		return told, err
+	}).Should(Equal([]string{m.Name}))
+	kubelet := func(ctx context.Context, do string) {
+		_, err := m.Run(ctx, "systemctl", do, "kubelet")
+		Expect(err).NotTo(HaveOccurred())
+	}
+	kubelet(ctx, "stop")
+	DeferCleanup(func(ctx SpecContext) { kubelet(ctx, "start") }) // where the spec failed half-way
+	_, err := m.Run(ctx, "pkill", "--exact", "weir")
+	Expect(err).NotTo(HaveOccurred())
+	return func() { kubelet(ctx, "start") }
 }
 
 var birdPath = regexp.MustCompile(`(?m)^\tvia \S+`)
@@ -285,6 +349,24 @@ func routes(ctx context.Context) map[string]string {
 		to[m.Name] = out
 	}
 	return to
+}
+
+// watchRoutes listens to the kernels of client and workers until expectNoChange is called, which wants no route to a VIP to
+// have come or gone.
+func watchRoutes(ctx SpecContext) (expectNoChange func()) {
+	GinkgoHelper()
+	var watches []*lab.RouteWatch
+	for _, m := range append([]lab.Machine{cluster.Client}, cluster.Workers...) {
+		w, err := m.WatchRoutes(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		watches = append(watches, w)
+	}
+	return func() {
+		GinkgoHelper()
+		for _, w := range watches {
+			Expect(w.End(ctx, vips)).To(BeEmpty())
+		}
+	}
 }
 
 // activeMaster is the master that the client's route leads to.

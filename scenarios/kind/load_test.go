@@ -40,9 +40,9 @@ func (l load) String() string {
 }
 
 // run makes a batch.
-func (l *load) run(ctx context.Context, target string) {
-	said, err := cluster.Client.Run(ctx, "weir-topo", "request", l.protocol, target,
-		"--count", strconv.Itoa(batch), "--parallel", strconv.Itoa(parallel), "--json")
+func (l *load) run(ctx context.Context, target string, options ...string) {
+	said, err := cluster.Client.Run(ctx, append([]string{"weir-topo", "request", l.protocol, target,
+		"--count", strconv.Itoa(batch), "--parallel", strconv.Itoa(parallel), "--json"}, options...)...)
 	l.made += batch
 	if err == nil {
 		return
@@ -64,15 +64,15 @@ func beginLoad(ctx context.Context, target string, least int) (end func()) {
 	return noneLost(beginLoadOf(ctx, "http", target, least))
 }
 
-// beginLoadOf does so in a protocol of weir-topo request, and says what came of it.
-func beginLoadOf(ctx context.Context, protocol, target string, least int) (end func() load) {
+// beginLoadOf does so in a protocol of weir-topo request, with its options, and says what came of it.
+func beginLoadOf(ctx context.Context, protocol, target string, least int, options ...string) (end func() load) {
 	stop, done := make(chan struct{}), make(chan load, 1)
 	go func() {
 		l := load{protocol: protocol}
 		defer GinkgoRecover()
 		defer func() { done <- l }()
 		for l.err == nil && (l.made < least || !stopped(stop)) {
-			l.run(ctx, target)
+			l.run(ctx, target, options...)
 		}
 	}()
 	return func() load {
@@ -96,12 +96,12 @@ func noneLost(ends ...func() load) (end func()) {
 	}
 }
 
-// beginLoads has the client make connections to web, and ask the article's services over UDP and SCTP.
-func beginLoads(ctx context.Context, web string) (ends []func() load) {
+// beginLoads has the client make connections to web, and ask the article's services over UDP and SCTP, these with options.
+func beginLoads(ctx context.Context, web string, options ...string) (ends []func() load) {
 	return []func() load{
 		beginLoadOf(ctx, "http", web, 1000),
-		beginLoadOf(ctx, "udp", "123.123.123.1:55003", 1000),
-		beginLoadOf(ctx, "sctp", "123.123.123.1:55004", 1000),
+		beginLoadOf(ctx, "udp", "123.123.123.1:55003", 1000, options...),
+		beginLoadOf(ctx, "sctp", "123.123.123.1:55004", 1000, options...),
 	}
 }
 

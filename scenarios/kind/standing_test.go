@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -72,12 +73,32 @@ func standing(ctx context.Context) ([]string, error) {
 				return nil, err
 			}
 			for key, value := range rows {
-				note("row of "+name, key+" "+value)
+				gone := name == "vips" && rests(value) || name == "backend_addrs" && !serves(services, key)
+				if !gone {
+					note("row of "+name, key+" "+value)
+				}
 			}
 		}
 	}
 	slices.Sort(all)
 	return all, nil
+}
+
+// rests says whether the value of a row of vips, in hexadecimal digits, has VIP_RETIRED (bpf/lib/types.h): such a row goes
+// when no flow needs it, with or without an API server.
+func rests(value string) bool { return strings.HasPrefix(value, "02") }
+
+// serves says whether the address that a row of backend_addrs is of, in hexadecimal digits, stands behind a service. Rows of
+// those that no longer do go when no flow needs them, with or without an API server.
+func serves(services []v1.ServiceStatus, row string) bool {
+	for _, s := range services {
+		for _, b := range s.Backends {
+			if hex.EncodeToString(b.Address.AsSlice()) == row {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // settled waits until nothing has changed for a while and returns how all is then: what a spec before has changed may

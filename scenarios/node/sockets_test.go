@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"net/netip"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -15,9 +16,35 @@ import (
 const (
 	// standbyNodePort is where the pod of service standby is, over TCP.
 	standbyNodePort = 30200
-	// firstLocal begins the ports of sockets, as many as locals, then as many again.
-	firstLocal, locals = 40000, 32
+	// locals ports of sockets, then as many again, are of the range of which the kernel
+	// gives sockets any, from fromLocal on.
+	fromLocal, locals = 40000, 32
 )
+
+// freeLocals begins ports that no socket of these nodes has: the kernel has given
+// those of their BGP sessions any.
+func freeLocals(ctx context.Context, l *lab, nodes ...string) uint16 {
+	GinkgoHelper()
+	taken := map[uint16]bool{}
+	for _, node := range nodes {
+		out, err := l.Node(node).Run(ctx, "ss", "-Htan")
+		Expect(err).NotTo(HaveOccurred())
+		for line := range strings.Lines(out) {
+			local, err := netip.ParseAddrPort(strings.Fields(line)[3])
+			if err == nil { // all but who listens at *
+				taken[local.Port()] = true
+			}
+		}
+	}
+	Expect(taken).To(HaveKey(uint16(179)), "control: sockets are read")
+	first := uint16(fromLocal)
+	for port := first; port < first+2*locals; port++ {
+		if taken[port] {
+			first = port + 1
+		}
+	}
+	return first
+}
 
 // expectUndisturbed has sockets of master1 speak with a backend to which it takes flows as
 // itself, a client's and its own: all from the same ports, which the kernel gives to sockets.
@@ -43,6 +70,7 @@ func expectUndisturbed(ctx context.Context, l *lab) {
 		}
 	}
 	service, backend := netip.AddrPortFrom(vip, onStandby.port), netip.AddrPortFrom(master2, standbyNodePort)
+	firstLocal := freeLocals(ctx, l, "master1", "client")
 	var sessions []*probe.Session
 	harness.Step("connections that there are go on when flows come", func() {
 		sessions = open("master1", master1, backend, firstLocal, locals)

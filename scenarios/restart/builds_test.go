@@ -23,6 +23,7 @@ type change struct{ file, old, new string }
 var anotherProgram = []change{
 	{"bpf/load.go", "return loadTc()", "return longer(loadTc())"},
 	{"bpf/load.go", "return loadXdp()", "return longer(loadXdp())"},
+	{"bpf/load.go", "return loadEgress()", "return longer(loadEgress())"},
 	{"bpf/load.go", "// LoadTC parses", `func longer(c *ebpf.CollectionSpec, err error) (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, err

@@ -18,10 +18,9 @@ import (
 )
 
 const (
-	// beforeRetry is below the first retransmission of a SYN, 1 s (RFC 6298): a
-	// request that lost its first packet fails. The SCTP of the probe is a process,
-	// which so many associations hold up for longer on a busy machine.
-	beforeRetry = 900 * time.Millisecond
+	// retried is when what opens a connection and was lost has been sent again: Linux
+	// does after 1 s (RFC 6298), and so does the probe's SCTP.
+	retried = 1900 * time.Millisecond
 	// crowd is how many requests there are at the same time.
 	crowd = 48
 	// byTimer is Linux's shortest time-out, TCP_RTO_MIN: what is sent again before
@@ -31,17 +30,24 @@ const (
 	byTimer = 200 * time.Millisecond
 )
 
+// opening is what clients send again until they get its answer: RFC 9293, section
+// 3.5, and RFC 9260, section 5.1.
+var opening = map[string]string{"SYN": "SYN ACK", "INIT": "INIT ACK", "COOKIE ECHO": "COOKIE ACK"}
+
 // crowded is what became of new connections of all services.
 type crowded struct {
 	requests int
 	wrong    []string
-	// syns counts those of TCP, again has those of them that were sent again.
-	syns  int
-	again []string
+	// opened counts what opens connections, by name; again has what of it was sent
+	// again because nothing had come back.
+	opened map[string]int
+	again  []string
 }
 
 // newConnections opens connections, many at a time, until done says so, and at
-// least so many.
+// least so many. What the network loses of their first packets shows as sent again,
+// and a datagram or an SCTP message as never answered. A shorter patience would tell
+// no more, and take a machine that stands still for a second for a loss.
 func newConnections(ctx context.Context, l *lab.Lab, least int, done func() bool) crowded {
 	GinkgoHelper()
 	forgetRTT(ctx, l)
@@ -49,15 +55,12 @@ func newConnections(ctx context.Context, l *lab.Lab, least int, done func() bool
 	for _, s := range lab.Services {
 		pods[s.Frontend] = l.Pods(s)
 	}
-	syns := l.Headers("client:eth1", firstSegment)
+	taken := l.Headers("client:eth1", handshakes)
 	var c crowded
 	for ctx.Err() == nil && (!done() || c.requests < least) {
 		r := l.Requests.Burst(ctx, 3*crowd, crowd, func(i int) probe.Request {
 			r := lab.Services[i%len(lab.Services)].Request()
-			r.Timeout = beforeRetry
-			if r.Protocol == probe.SCTP {
-				r.Timeout = patience
-			}
+			r.Timeout, r.SendOnce = patience, true
 			return r
 		})
 		c.requests += r.Requests
@@ -70,8 +73,8 @@ func newConnections(ctx context.Context, l *lab.Lab, least int, done func() bool
 			}
 		}
 	}
-	Expect(syns.Stop()).To(Succeed())
-	c.syns, c.again = len(syns.Frames()), sentAgain(syns.Frames())
+	Expect(taken.Stop()).To(Succeed())
+	c.opened, c.again = unanswered(taken.Frames())
 	return c
 }
 
@@ -87,46 +90,77 @@ func forgetRTT(ctx context.Context, l *lab.Lab) {
 	}
 }
 
-// firstSegment chooses the SYNs of the service over TCP.
-var firstSegment = capture.Where(func(p packet.Packet) bool {
-	return p.Dst == lab.Nginx.Frontend && p.Flags == "SYN"
+// handshakes chooses what opens connections to the VIP, and what answers that.
+var handshakes = capture.Where(func(p packet.Packet) bool {
+	opens, answers := handshake(p)
+	return opens != "" || answers != ""
 })
 
-// sentAgain lists the SYNs that were sent before, and that the timer sent again.
-func sentAgain(syns []capture.Frame) (again []string) {
-	type begin struct {
-		from netip.AddrPort
-		seq  uint32
+// handshake says what a packet to or from the VIP opens a connection by, or which
+// such packet it answers.
+func handshake(p packet.Packet) (opens, answers string) {
+	name, _, _ := strings.Cut(p.Flags, ",")
+	for open, answer := range opening {
+		switch {
+		case p.Dst.Addr() == lab.VIP && name == open:
+			return open, ""
+		case p.Src.Addr() == lab.VIP && name == answer:
+			return "", open
+		}
 	}
-	seen := map[begin]time.Time{}
-	for _, f := range syns {
+	return "", ""
+}
+
+// unanswered counts what opened connections, and lists what of it the timer sent
+// again before anything had come back.
+func unanswered(frames []capture.Frame) (opened map[string]int, again []string) {
+	type attempt struct {
+		client netip.AddrPort
+		kind   string
+	}
+	opened, waiting := map[string]int{}, map[attempt]time.Time{}
+	for _, f := range frames {
 		p, err := f.Packet()
 		if err != nil {
 			continue // not what the filter took
 		}
-		at := begin{p.Src, p.Seq}
-		if before, sent := seen[at]; sent && f.Time.Sub(before) >= byTimer {
-			again = append(again, fmt.Sprintf("%s, after %s", p.Src, f.Time.Sub(before)))
+		opens, answers := handshake(p)
+		if answers != "" {
+			delete(waiting, attempt{p.Dst, answers})
+			continue
 		}
-		seen[at] = f.Time
+		opened[opens]++
+		at := attempt{p.Src, opens}
+		if before, waits := waiting[at]; waits && f.Time.Sub(before) >= byTimer {
+			again = append(again, fmt.Sprintf("%s of %s, after %s", opens, p.Src, f.Time.Sub(before)))
+		}
+		waiting[at] = f.Time
 	}
-	return again
+	return opened, again
 }
 
-// expectLossSeen takes the answers away from the client's kernel, and sees that
-// newConnections would tell.
+// expectLossSeen keeps everything from the pods, and sees that newConnections
+// would tell of each protocol.
 func expectLossSeen(ctx context.Context, l *lab.Lab) {
 	GinkgoHelper()
-	client := l.Node("client")
-	answers := []string{"INPUT", "-s", lab.VIP.String(), "-j", "DROP"}
-	_, err := client.Run(ctx, "iptables", append([]string{"-w", "-I"}, answers...)...)
-	Expect(err).NotTo(HaveOccurred())
-	syns := l.Headers("client:eth1", firstSegment)
-	r := lab.Nginx.Request()
-	r.Timeout = beforeRetry + time.Second
-	_, err = l.Requests.Do(ctx, r)
-	Expect(probe.Reason(err)).To(Equal("timeout"))
-	Expect(sentAgain(syns.Frames())).NotTo(BeEmpty())
-	_, err = client.Run(ctx, "iptables", append([]string{"-w", "-D"}, answers...)...)
-	Expect(err).NotTo(HaveOccurred())
+	rule := func(do string) {
+		for _, s := range lab.Services {
+			for _, pod := range l.Pods(s) {
+				_, err := l.Node(pod).Run(ctx, "iptables", "-w", do, "INPUT", "-j", "DROP")
+				Expect(err).NotTo(HaveOccurred())
+			}
+		}
+	}
+	taken := l.Headers("client:eth1", handshakes)
+	rule("-I")
+	r := l.Requests.Burst(ctx, len(lab.Services), len(lab.Services), func(i int) probe.Request {
+		r := lab.Services[i].Request()
+		r.Timeout, r.SendOnce = retried, true
+		return r
+	})
+	rule("-D")
+	Expect(r.Reasons()).To(Equal(map[string]int{"timeout": len(lab.Services)}), r.String())
+	Expect(taken.Stop()).To(Succeed())
+	_, again := unanswered(taken.Frames())
+	Expect(again).To(ConsistOf(HavePrefix("SYN of "), HavePrefix("INIT of ")))
 }

@@ -1,13 +1,10 @@
 package restart
 
 import (
-	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -23,8 +20,9 @@ import (
 const (
 	// every is how often each flow asks.
 	every = time.Second
-	// patience is for one answer. Nothing sends a datagram again, so one that
-	// is lost shows; a lost TCP segment or SCTP DATA chunk shows as sent again.
+	// patience is for one answer. Nothing sends a datagram again, nor here an SCTP
+	// message, so one that is lost shows; a lost TCP segment shows as sent again, with
+	// the client or with the pod.
 	patience = 5 * time.Second
 )
 
@@ -33,8 +31,8 @@ type flow interface {
 	// ask returns who answered, and whom that saw: the translated client, which
 	// stays the same as long as the load balancer knows the flow.
 	ask(ctx context.Context) (backend string, seen netip.AddrPort, err error)
-	// lost counts what TCP or SCTP had to send again.
-	lost() (int, error)
+	// resent counts the segments that TCP had to send again.
+	resent() (int, error)
 	close(ctx context.Context)
 }
 
@@ -46,46 +44,15 @@ func (s session) ask(ctx context.Context) (string, netip.AddrPort, error) {
 	return a.Backend, a.SeenClient, err
 }
 
-func (s session) lost() (int, error)        { return s.Lost() }
+func (session) resent() (int, error)        { return 0, nil }
 func (s session) close(ctx context.Context) { _ = s.Close(ctx) } // its service may be gone
 
 // page is a connection over which one page after the other is fetched.
-type page struct {
-	conn   net.Conn
-	reader *bufio.Reader
-}
+type page struct{ *lab.Connection }
 
-func openPage(ctx context.Context, l *lab.Lab) (flow, error) {
-	conn, err := l.Node("client").DialFrom(ctx, net.Dialer{KeepAlive: -1}, "tcp4", lab.Nginx.Frontend.String())
-	if err != nil {
-		return nil, err
-	}
-	return &page{conn, bufio.NewReader(conn)}, nil
-}
-
-func (p *page) ask(ctx context.Context) (backend string, seen netip.AddrPort, err error) {
-	deadline, _ := ctx.Deadline()
-	if err := p.conn.SetDeadline(deadline); err != nil {
-		return "", seen, err
-	}
-	if _, err := fmt.Fprintf(p.conn, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", lab.VIP); err != nil {
-		return "", seen, err
-	}
-	answer, err := http.ReadResponse(p.reader, nil)
-	if err != nil {
-		return "", seen, err
-	}
-	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-		return "", seen, err
-	}
-	seen, err = netip.ParseAddrPort(answer.Header.Get("X-Seen-Client"))
-	return answer.Header.Get("X-Backend"), seen, err
-}
-
-func (p *page) lost() (int, error) { return probe.ResentTCP(p.conn) }
-
-func (p *page) close(context.Context) { _ = p.conn.Close() }
+func (p page) ask(ctx context.Context) (string, netip.AddrPort, error) { return p.Ask(ctx) }
+func (p page) resent() (int, error)                                    { return p.Resent() }
+func (p page) close(context.Context)                                   { _ = p.Close() }
 
 // flows are open flows of the three services, each of which asks every second.
 type flows struct {
@@ -95,6 +62,9 @@ type flows struct {
 	stop context.CancelFunc
 	all  []*asked
 	wg   sync.WaitGroup
+
+	// byPods counts what the pods of TCP have sent again since the flows are open.
+	byPods func() (int, error)
 }
 
 // asked is one flow with what became of its requests.
@@ -141,14 +111,18 @@ func open(ctx context.Context, l *lab.Lab, tcp, udp, sctp int) *flows {
 	probed := func(s lab.Service) func() (flow, error) {
 		return func() (flow, error) {
 			r := s.Request()
-			r.Timeout = patience
+			r.Timeout, r.SendOnce = patience, true
 			one, err := l.Requests.Open(ctx, r)
 			return session{one}, err
 		}
 	}
-	add(tcp, lab.Nginx, func() (flow, error) { return openPage(ctx, l) })
+	add(tcp, lab.Nginx, func() (flow, error) {
+		one, err := l.Connect(ctx)
+		return page{one}, err
+	})
 	add(udp, lab.UDP, probed(lab.UDP))
 	add(sctp, lab.SCTP, probed(lab.SCTP))
+	f.byPods = resentByPods(ctx, l)
 	during, stop := context.WithCancel(ctx)
 	f.stop = stop
 	for i, one := range f.all {
@@ -242,9 +216,41 @@ func (f *flows) lost() (requests int, lost []string) {
 			lost = append(lost, one.failure)
 			continue
 		}
-		if n, err := one.lost(); err != nil || n > 0 {
-			lost = append(lost, fmt.Sprintf("%s: %d segments or chunks were sent again, %v", one.name, n, err))
+		if n, err := one.resent(); err != nil || n > 0 {
+			lost = append(lost, fmt.Sprintf("%s: %d segments were sent again, %v", one.name, n, err))
 		}
 	}
+	if n, err := f.byPods(); err != nil || n > 0 {
+		lost = append(lost, fmt.Sprintf("the pods of %s: %d segments were sent again, %v", lab.Nginx.Name, n, err))
+	}
 	return requests, lost
+}
+
+// resentByPods returns what counts the segments that pods have sent again from now on, less those that clients say they had
+// already (RFC 2883): where the machine is busy, a timer fires before the acknowledgement is read.
+func resentByPods(ctx context.Context, l *lab.Lab) func() (int, error) {
+	GinkgoHelper()
+	count := func() (n int, err error) {
+		for _, pod := range l.Pods(lab.Nginx) {
+			out, err := l.Node(pod).Run(ctx, "nstat", "-jasz", "TcpRetransSegs", "TcpExtTCPDSACKRecv", "TcpExtTCPDSACKOfoRecv")
+			if err != nil {
+				return 0, err
+			}
+			var counted struct {
+				Kernel struct{ TcpRetransSegs, TcpExtTCPDSACKRecv, TcpExtTCPDSACKOfoRecv int }
+			}
+			if err := json.Unmarshal([]byte(out), &counted); err != nil {
+				return 0, fmt.Errorf("read nstat of %s: %w", pod, err)
+			}
+			k := counted.Kernel
+			n += k.TcpRetransSegs - k.TcpExtTCPDSACKRecv - k.TcpExtTCPDSACKOfoRecv
+		}
+		return n, nil
+	}
+	before, err := count()
+	Expect(err).NotTo(HaveOccurred())
+	return func() (int, error) {
+		now, err := count()
+		return now - before, err
+	}
 }

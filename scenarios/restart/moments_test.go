@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/scenarios/article/lab"
+	"github.com/weir-lb/weir/topo/node"
 )
 
 // seedVariable makes a run have the moments of an earlier one.
@@ -103,11 +104,20 @@ func (m *moments) restart(ctx context.Context, l *lab.Lab, name string, how unix
 	}
 	weir := l.Node(name).Process("weir")
 	if how == unix.SIGTERM {
-		Expect(weir.Stop(ctx)).To(Succeed())
+		expectToEnd(ctx, weir)
 	} else {
 		m.kill(ctx, l, name, how)
 	}
 	Expect(weir.Launch()).To(Succeed())
+}
+
+// expectToEnd has the process end at SIGTERM, by itself: Stop would kill one that does not.
+func expectToEnd(ctx context.Context, p *node.Process) {
+	GinkgoHelper()
+	ctx, cancel := context.WithTimeout(ctx, node.StopTimeout)
+	defer cancel()
+	Expect(p.Signal(unix.SIGTERM)).To(Succeed())
+	Expect(p.Wait(ctx)).To(Succeed(), "it was sent SIGTERM %s ago", node.StopTimeout)
 }
 
 // upTo is any time below most.

@@ -26,7 +26,7 @@ const (
 
 var _ = Describe("weir on the active master", Ordered, func() {
 	var l *lab.Lab
-	BeforeAll(func(ctx SpecContext) { l = up(ctx, "") })
+	BeforeAll(func(ctx SpecContext) { l = lab.UpPairs(ctx, harness.Options{Unrecorded: true}) })
 
 	It("is restarted and killed, and no flow and no route notices", func(ctx SpecContext) {
 		standing := open(ctx, l, tcpFlows, udpFlows, sctpFlows)
@@ -49,7 +49,7 @@ var _ = Describe("weir on the active master", Ordered, func() {
 			expectConfirmed(ctx, l)
 		})
 		harness.Step("nothing was lost", func() {
-			expectNothingLost(standing, routes)
+			expectNothingLost(ctx, standing, routes)
 			l.ExpectConverged(ctx, lab.Master1)
 		})
 	})
@@ -72,6 +72,19 @@ var _ = Describe("weir on the active master", Ordered, func() {
 		harness.Soon(ctx, standing.failures).Should(named)
 		_, lost := standing.lost()
 		Expect(lost).To(named)
+	})
+
+	It("control: the same look finds what is lost between a pod and its client", func(ctx SpecContext) {
+		standing := open(ctx, l, 5, 0, 0)
+		client := l.Node("client")
+		answers := []string{"INPUT", "-s", lab.VIP.String(), "-p", "tcp", "--tcp-flags", "PSH", "PSH", "-j", "DROP"}
+		_, err := client.Run(ctx, "iptables", append([]string{"-w", "-I"}, answers...)...)
+		Expect(err).NotTo(HaveOccurred())
+		harness.Soon(ctx, standing.byPods).Should(BeNumerically(">", 0))
+		_, err = client.Run(ctx, "iptables", append([]string{"-w", "-D"}, answers...)...)
+		Expect(err).NotTo(HaveOccurred())
+		_, lost := standing.lost()
+		Expect(lost).To(ContainElement(HavePrefix("the pods of " + lab.Nginx.Name + ": ")))
 	})
 
 	It("is drained: the standby takes all new connections, and nothing stays behind", func(ctx SpecContext) {
@@ -98,8 +111,10 @@ var _ = Describe("weir on the active master", Ordered, func() {
 			})
 			AddReportEntry("new connections", all.requests, ReportEntryVisibilityFailureOrVerbose)
 			Expect(few(all.wrong)).To(BeEmpty(), "%d connections", all.requests)
-			Expect(all.syns).To(BeNumerically(">=", all.requests/len(lab.Services)))
-			Expect(few(all.again)).To(BeEmpty(), "SYNs sent again, of %d", all.syns)
+			for what := range opening {
+				Expect(all.opened[what]).To(BeNumerically(">=", all.requests/len(lab.Services)), "control: %s seen", what)
+			}
+			Expect(few(all.again)).To(BeEmpty(), "sent again, of %v", all.opened)
 		})
 		harness.Step("control: the same look finds answers that are lost", func() { expectLossSeen(ctx, l) })
 		harness.Step("nothing of weir is left", func() {
@@ -126,13 +141,13 @@ var _ = Describe("weir on the active master", Ordered, func() {
 })
 
 // expectNothingLost ends the asking and the listening.
-func expectNothingLost(standing *flows, routes *routeWatch) {
+func expectNothingLost(ctx context.Context, standing *flows, routes *routeWatch) {
 	GinkgoHelper()
 	requests, lost := standing.lost()
 	AddReportEntry("requests", requests, ReportEntryVisibilityFailureOrVerbose)
 	Expect(few(lost)).To(BeEmpty(), "%d of %d flows, in %d requests", len(lost), len(standing.all), requests)
 	Expect(requests).To(BeNumerically(">", len(standing.all)))
-	Expect(routes.changes()).To(BeEmpty())
+	Expect(routes.changes(ctx)).To(BeEmpty())
 }
 
 // few is a list that fits a screen.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-lb/weir/scenarios/article/lab"
+	"github.com/weir-lb/weir/scenarios/harness"
 	"github.com/weir-lb/weir/topo/node"
 )
 
@@ -23,20 +24,20 @@ var _ = Describe("weir of another version", Ordered, func() {
 	var other string
 	BeforeAll(func(ctx SpecContext) {
 		other = build(ctx, "v-other", anotherProgram)
-		l = up(ctx, "")
+		l = lab.UpPairs(ctx, harness.Options{Unrecorded: true})
 	})
 
 	It("takes over and gives back under load, ended and killed, and nothing is lost", func(ctx SpecContext) {
 		standing := open(ctx, l, tcpFlows, udpFlows, sctpFlows)
 		routes := watchRoutes(ctx, l)
 		expectSwaps(ctx, l, other)
-		expectNothingLost(standing, routes)
+		expectNothingLost(ctx, standing, routes)
 	})
 
 	It("refuses maps whose meaning it does not know, and the old programs forward on", func(ctx SpecContext) {
 		weir := l.Node("master1").Process("weir")
 		standing := open(ctx, l, 10, 10, 5)
-		Expect(weir.Stop(ctx)).To(Succeed())
+		expectToEnd(ctx, weir)
 		attached := programs(l, "master1", "eth1")
 		tags := tagsAt(l, "master1", "eth1")
 		pinned := filepath.Join(pinDir(l), "v3")
@@ -65,7 +66,7 @@ var _ = Describe("weir of another version", Ordered, func() {
 	It("removes what it cannot adopt with --cleanup, and nothing else", func(ctx SpecContext) {
 		master := l.Node("master1")
 		weir := master.Process("weir")
-		Expect(weir.Stop(ctx)).To(Succeed())
+		expectToEnd(ctx, weir)
 		foreign := []string{"198.51.100.0/24", "via", "192.168.80.101", "proto", "bgp"}
 		_, err := master.Run(ctx, "ip", append([]string{"route", "add"}, foreign...)...)
 		Expect(err).NotTo(HaveOccurred())
@@ -87,10 +88,10 @@ func expectSwaps(ctx context.Context, l *lab.Lab, other string) {
 	moments := randomMoments()
 	busy := hurry(ctx, l, 8)
 	before := tagsAt(l, "master1", "eth1")
-	Expect(before).To(HaveKey("tcx"))
+	Expect(before).To(And(HaveKey("ingress"), HaveKey("egress")))
 	for i, version := range []struct{ command, name string }{{other, "v-other"}, {"weir", ""}, {other, "v-other"}, {"weir", ""}} {
 		if i%2 == 0 {
-			Expect(weir.Stop(ctx)).To(Succeed())
+			expectToEnd(ctx, weir)
 		} else {
 			moments.kill(ctx, l, "master1", unix.SIGKILL)
 		}
@@ -120,7 +121,7 @@ func run(weir *node.Process, program string) {
 }
 
 // tagsAt are the kernel's hashes of the programs that an interface's frames meet:
-// tcx, and xdp where it has one.
+// ingress, egress, and xdp where it has one.
 func tagsAt(l *lab.Lab, name, iface string) map[string]string {
 	GinkgoHelper()
 	tags := map[string]string{}
@@ -129,13 +130,15 @@ func tagsAt(l *lab.Lab, name, iface string) map[string]string {
 		if err != nil {
 			return err
 		}
-		at, err := link.QueryPrograms(link.QueryOptions{Target: eth.Attrs().Index, Attach: ebpf.AttachTCXIngress})
-		if err != nil {
-			return err
-		}
 		ids := map[string]ebpf.ProgramID{}
-		if len(at.Programs) > 0 {
-			ids["tcx"] = at.Programs[0].ID
+		for name, attach := range map[string]ebpf.AttachType{"ingress": ebpf.AttachTCXIngress, "egress": ebpf.AttachTCXEgress} {
+			at, err := link.QueryPrograms(link.QueryOptions{Target: eth.Attrs().Index, Attach: attach})
+			if err != nil {
+				return err
+			}
+			if len(at.Programs) > 0 {
+				ids[name] = at.Programs[0].ID
+			}
 		}
 		if xdp := eth.Attrs().Xdp; xdp != nil && xdp.Attached {
 			ids["xdp"] = ebpf.ProgramID(xdp.ProgId)

@@ -14,7 +14,7 @@ import (
 // mustNew makes a namespace that ends with the test.
 func mustNew(t *testing.T, suffix string) *NetNS {
 	t.Helper()
-	name := fmt.Sprintf("weir-nstest-%d-%s", os.Getpid(), suffix)
+	name := fmt.Sprintf("weirt-netns-%d-%s", os.Getpid(), suffix)
 	n, err := New(name)
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,8 @@ type Request struct {
 	Source netip.AddrPort
 	// Size of the payload in bytes, which the server echoes; at least the identity's. Optional. HTTP has none.
 	Size int
+	// SendOnce has a message over SCTP that is lost on its way there or back missing, as a datagram is: nothing is sent again.
+	SendOnce bool
 	// Timeout of the whole request. Optional, DefaultTimeout.
 	Timeout time.Duration
 }
@@ -113,8 +115,6 @@ type transport interface {
 	local() netip.AddrPort
 	// exchange sends the payload, checks its echo and returns the server's greeting.
 	exchange(ctx context.Context, payload []byte) (greeting string, err error)
-	// lost counts what TCP and SCTP had to send again.
-	lost() (int, error)
 	close(ctx context.Context) error
 }
 
@@ -179,12 +179,6 @@ func (s *Session) payload() []byte {
 		b = append(b, byte('a'+len(b)%26))
 	}
 	return b
-}
-
-// Lost counts the segments of TCP that this side has sent again, and the DATA chunks of SCTP that had not arrived; UDP has none.
-func (s *Session) Lost() (int, error) {
-	n, err := s.transport.lost()
-	return n, s.request.wrap(err)
 }
 
 // Close ends the session gracefully within the request's timeout.

@@ -73,6 +73,9 @@ func (c *Client) openSCTP(ctx context.Context, r Request) (transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.SendOnce {
+		a.SendOnce()
+	}
 	return &sctpSession{a}, nil
 }
 
@@ -92,7 +95,5 @@ func (s *sctpSession) exchange(ctx context.Context, payload []byte) (string, err
 	}
 	return string(greeting), nil
 }
-
-func (s *sctpSession) lost() (int, error) { return s.association.Lost(), nil }
 
 func (s *sctpSession) close(ctx context.Context) error { return s.association.Shutdown(ctx) }

@@ -215,8 +215,6 @@ func (s *tcpSession) exchange(ctx context.Context, payload []byte) (string, erro
 	return s.greeting, nil
 }
 
-func (s *tcpSession) lost() (int, error) { return ResentTCP(s.conn) }
-
 // ResentTCP counts the segments that this side of a connection has sent again.
 func ResentTCP(conn net.Conn) (int, error) {
 	raw, err := conn.(*net.TCPConn).SyscallConn()

@@ -128,6 +128,4 @@ func (s *udpSession) exchange(ctx context.Context, payload []byte) (string, erro
 	}
 }
 
-func (s *udpSession) lost() (int, error) { return 0, nil } // UDP never does
-
 func (s *udpSession) close(context.Context) error { return s.conn.Close() }

@@ -114,6 +114,9 @@ func fillIn(p *Page, root *yaml.Node) {
 			continue
 		}
 		nodes := root.Content[i+1]
+		if nodes.Kind == yaml.AliasNode {
+			nodes = nodes.Alias
+		}
 		for j := 0; j+1 < len(nodes.Content); j += 2 {
 			p.Order = append(p.Order, nodes.Content[j].Value)
 		}

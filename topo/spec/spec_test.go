@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.yaml.in/yaml/v3"
 )
 
 const good = `name: good
@@ -95,6 +96,10 @@ func TestRefusals(t *testing.T) {
 		{"unknown field deep down", "mtu: 1400", "mut: 1400", `15: nodes.worker.interfaces.eth1.mut: unknown field, use one of addresses`},
 		{"field twice", "title: A", "name: x\ntitle: A", `2: name: is on line 1 already`},
 		{"node twice", "  pod:\n", "  client:\n", `nodes.client: is on line 5 already`},
+		{"node without a name", "  pod:\n", "  ~:\n", `25: nodes: has a key that is no plain name`},
+		{"node named in base64", "  pod:\n", "  !!binary cG9k:\n", `25: nodes: has a key that is no plain name`},
+		{"node named by an alias", "  pod:\n", "  &w x: {role: pod}\n  *w :\n", `26: nodes: has a key that is no plain name`},
+		{"nodes merged", "  pod:\n", "  <<: {}\n  pod:\n", `25: nodes: has a key that is no plain name`},
 		{"not a list", "nodes: [worker]", "nodes: worker", `kubeProxy.nodes: is no list`},
 		{"not a number", "mtu: 1400", "mtu: many", `nodes.worker.interfaces.eth1.mtu: "many" is not a int`},
 		{"not an address", "192.0.2.1/24", "192.0.2/24", `8: nodes.client.interfaces.eth1.addresses[0]: netip.ParsePrefix`},
@@ -201,8 +206,49 @@ func TestSplitCommand(t *testing.T) {
 	}
 }
 
+// TestNothingInPlaceOfEach puts each kind of nothing, and of something else, in the place of each key and value of the
+// good page: the page is read, or refused.
+func TestNothingInPlaceOfEach(t *testing.T) {
+	others := []yaml.Node{
+		{Kind: yaml.ScalarNode, Tag: "!!null", Value: "~"},
+		{Kind: yaml.ScalarNode, Tag: "!!binary", Value: "YQ=="},
+		{Kind: yaml.ScalarNode, Tag: "!!str", Value: "x"},
+		{Kind: yaml.SequenceNode, Tag: "!!seq", Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!null", Value: "~"}}},
+		{Kind: yaml.MappingNode, Tag: "!!map"},
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(good), &doc); err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	var visit func(n *yaml.Node)
+	visit = func(n *yaml.Node) {
+		was := *n
+		for _, other := range others {
+			*n = other
+			src, err := yaml.Marshal(&doc)
+			*n = was
+			if err != nil {
+				continue // yaml itself writes no such key
+			}
+			count++
+			if p, err := Parse("p.yaml", src); (p == nil) == (err == nil) {
+				t.Errorf("page %v with error %v of\n%s", p, err, src)
+			}
+		}
+		for _, c := range n.Content {
+			visit(c)
+		}
+	}
+	visit(doc.Content[0])
+	if count < 500 {
+		t.Errorf("only %d pages were tried", count)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
+	f.Add([]byte("nodes: {~: }"))
 	f.Add([]byte("nodes: {a: }"))
 	f.Add([]byte(""))
 	f.Add([]byte("- a"))

@@ -114,7 +114,10 @@ func (s *strict) checkStruct(n *yaml.Node, t reflect.Type, path string) {
 	})
 }
 
-// each calls f for the pairs of mapping n and refuses a key that comes twice.
+// notPlain are the kinds of key that yaml leaves out of a map of names, or enters under another name than the page says.
+var notPlain = []string{"!!null", "!!binary", "!!merge"}
+
+// each calls f for the pairs of mapping n and refuses a key that is no plain name, or that comes twice.
 func (s *strict) each(n *yaml.Node, path string, f func(key, value *yaml.Node, at string)) {
 	if n.Kind != yaml.MappingNode {
 		s.report(n, path, "is no mapping, write key: value")
@@ -123,6 +126,10 @@ func (s *strict) each(n *yaml.Node, path string, f func(key, value *yaml.Node, a
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
+		if key.Kind != yaml.ScalarNode || slices.Contains(notPlain, key.ShortTag()) {
+			s.report(key, path, "has a key that is no plain name, write key: value")
+			continue
+		}
 		at := strings.TrimPrefix(path+"."+key.Value, ".")
 		if line, dup := seen[key.Value]; dup {
 			s.report(key, at, "is on line %d already", line)

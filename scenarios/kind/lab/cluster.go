@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -179,6 +180,7 @@ func (c *Cluster) kubeconfig() string { return filepath.Join(c.dir, "kubeconfig"
 // Delete removes the cluster, what else it has of containers, and its network; what is not there is no error.
 func (c *Cluster) Delete(ctx context.Context) error {
 	err := errors.Join(c.provider.Delete(c.Name, c.kubeconfig()), removeContainer(ctx, c.clientName()), removeContainer(ctx, c.hostName()))
+	runtime.GC() // kind leaves the kubeconfig that it has read open until then (read.go of v0.33)
 	if _, gone := docker(ctx, nil, "network", "inspect", c.Name); gone != nil {
 		return err
 	}

@@ -143,17 +143,6 @@ func InitTag(sctp []byte) (tag uint32, ok bool) {
 	return binary.BigEndian.Uint32(sctp[16:]), true
 }
 
-// DataTSNs returns the transmission sequence numbers of an SCTP packet's DATA and I-DATA chunks.
-func DataTSNs(sctp []byte) []uint32 {
-	var all []uint32
-	for c := range chunks(sctp[min(len(sctp), 12):]) {
-		if t := ChunkType(c[0]); (t == ChunkData || t == ChunkIData) && len(c) >= 8 {
-			all = append(all, binary.BigEndian.Uint32(c[4:]))
-		}
-	}
-	return all
-}
-
 // AskForSACK sets the I bit of the DATA and I-DATA chunks that end a message in an SCTP packet, whose checksum is wrong then:
 // the peer is not to hold its acknowledgement back (RFC 9260, section 3.3.1).
 func AskForSACK(sctp []byte) {
@@ -163,18 +152,6 @@ func AskForSACK(sctp []byte) {
 			c[1] |= immediately
 		}
 	}
-}
-
-// Duplicates counts the transmission sequence numbers that an SCTP packet's SACK chunks report as received again (RFC 9260,
-// section 3.3.4).
-func Duplicates(sctp []byte) int {
-	n := 0
-	for c := range chunks(sctp[min(len(sctp), 12):]) {
-		if ChunkType(c[0]) == ChunkSack && len(c) >= 16 {
-			n += int(binary.BigEndian.Uint16(c[14:]))
-		}
-	}
-	return n
 }
 
 // chunks are those of b with their headers; of the last one there may be less than it says.

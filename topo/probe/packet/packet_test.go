@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
@@ -206,13 +205,6 @@ func TestCraftedChunksAreReadByGopacket(t *testing.T) {
 	}
 	if tag, ok := InitTag(several[14+20:]); ok {
 		t.Errorf("COOKIE ACK is an INIT with tag %d", tag)
-	}
-	if got := DataTSNs(several[14+20:]); !slices.Equal(got, []uint32{1}) {
-		t.Errorf("TSNs %v", got)
-	}
-	sack := must(t)(SCTPFrame(header, 3, Chunk{Type: ChunkSack, Value: []byte{0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1}}))
-	if got := Duplicates(sack[14+20:]) + Duplicates(several[14+20:]); got != 2 {
-		t.Errorf("%d duplicates", got)
 	}
 	asked := bytes.Clone(several)
 	asked[14+20+12+4+1] = 0x0b // of DATA, which is a whole message

@@ -21,6 +21,9 @@ const maxRTO = 1000
 // maxMessage is the longest message that Send takes, bytes.
 const maxMessage = 65536
 
+// sentOnce marks messages that are not sent again. It is a payload protocol identifier of nobody's (RFC 9260, section 3.3.1).
+const sentOnce pion.PayloadProtocolIdentifier = 0x77656972
+
 // ErrAborted says that the peer, or something on the way, answered with ABORT.
 var ErrAborted = errors.New("association aborted by the peer")
 
@@ -89,9 +92,15 @@ func (a *Association) Local() netip.AddrPort { return a.conn.key.local }
 // Remote is the peer's address and port.
 func (a *Association) Remote() netip.AddrPort { return a.conn.key.remote }
 
-// Lost counts the DATA chunks that this side has sent again and that the peer had not got before. What it has twice was late:
-// pion probes after 200 ms and two round trips, which a busy machine makes too short.
-func (a *Association) Lost() int { return a.conn.sent.lost() }
+// SendOnce has no message from now on sent again (RFC 3758), so that one which the network loses is missing, and one that is late
+// is not. The peer, an Association too, does likewise from the first that it gets.
+//
+// Counting what is sent again tells less: pion's timers fire after 200 ms and two round trips, which a busy machine makes too
+// short, and as a receiver pion never names what came twice.
+func (a *Association) SendOnce() {
+	a.stream.SetDefaultPayloadType(sentOnce)
+	a.stream.SetReliabilityParams(false, pion.ReliabilityTypeRexmit, 0)
+}
 
 // Send queues one message of at most 65 536 bytes.
 func (a *Association) Send(message []byte) error {
@@ -112,9 +121,12 @@ func (a *Association) Receive(ctx context.Context) ([]byte, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = a.stream.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	n, err := a.stream.Read(a.buf)
+	n, kind, err := a.stream.ReadSCTP(a.buf)
 	switch {
 	case err == nil:
+		if kind == sentOnce {
+			a.SendOnce()
+		}
 		return append([]byte(nil), a.buf[:n]...), nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("receive from %s: %w", a.Remote(), errors.Join(ctx.Err(), a.conn.sendError()))

@@ -33,41 +33,6 @@ type conn struct {
 
 	aborted  atomic.Bool
 	lastSend atomic.Pointer[error]
-	sent     sent
-}
-
-// sent tells DATA that goes out again from what is new.
-type sent struct {
-	mu      sync.Mutex
-	began   bool
-	highest uint32 // TSN
-	again   int
-	twice   int // of them, those that the peer had already
-}
-
-func (s *sent) note(tsns []uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, tsn := range tsns {
-		// Serial number arithmetic (RFC 9260, section 1.6).
-		if s.began && int32(tsn-s.highest) <= 0 {
-			s.again++
-			continue
-		}
-		s.began, s.highest = true, tsn
-	}
-}
-
-func (s *sent) arrivedTwice(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.twice += n
-}
-
-func (s *sent) lost() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.again - s.twice
 }
 
 var _ net.Conn = (*conn)(nil)
@@ -83,7 +48,6 @@ func (c *conn) push(b []byte) bool {
 	if first, ok := packet.FirstChunk(b); ok && first == packet.ChunkAbort {
 		c.aborted.Store(true)
 	}
-	c.sent.arrivedTwice(packet.Duplicates(b))
 	select {
 	case c.inbound <- b:
 		return true
@@ -114,7 +78,6 @@ func (c *conn) Write(b []byte) (int, error) {
 		return 0, net.ErrClosed
 	default:
 	}
-	c.sent.note(packet.DataTSNs(b))
 	out := append([]byte(nil), b...)
 	packet.AskForSACK(out) // else pion's peer says nothing for 200 ms, and a close waits for it
 	setPorts(out, c.key.local.Port(), c.key.remote.Port())

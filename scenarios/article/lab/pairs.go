@@ -1,4 +1,4 @@
-package restart
+package lab
 
 import (
 	"bytes"
@@ -7,19 +7,17 @@ import (
 	"net/netip"
 	"strings"
 
-	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/gomega"
 
-	"github.com/weir-lb/weir/scenarios/article/lab"
 	"github.com/weir-lb/weir/scenarios/harness"
 	"github.com/weir-lb/weir/topo/spec"
 )
 
 // second is a pod that a service has beside the article's, on the other worker: with
-// one alone a flow that was forgotten and made anew would come to where it was. SCTP has
-// none: what is no INIT makes no flow, so that a forgotten one ends there.
+// one alone a flow that was forgotten and made anew would come to where it was.
 type second struct {
-	lab.Service // of the article
+	Service // of the article
 
 	worker *worker
 	pod    netip.Addr
@@ -37,24 +35,30 @@ var (
 	worker2 = &worker{"worker2", netip.MustParseAddr("192.168.80.102"), netip.MustParseAddr("10.42.3.1")}
 
 	seconds = []second{
-		{lab.Nginx, worker2, netip.MustParseAddr("10.42.3.5")},
-		{lab.UDP, worker1, netip.MustParseAddr("10.42.2.4")},
+		{Nginx, worker2, netip.MustParseAddr("10.42.3.5")},
+		{UDP, worker1, netip.MustParseAddr("10.42.2.4")},
+		{SCTP, worker2, netip.MustParseAddr("10.42.3.6")},
 	}
 )
 
-// up brings the article up with two pods for HTTP and for UDP.
-func up(ctx context.Context, hook string) *lab.Lab {
-	GinkgoHelper()
-	l := lab.UpPage(ctx, "article", harness.Options{Unrecorded: true, Hook: hook, Change: func(p *spec.Page) {
+// UpPairs is Up with two pods for each service.
+func UpPairs(ctx context.Context, o harness.Options) *Lab {
+	ginkgo.GinkgoHelper()
+	change := o.Change
+	o.Change = func(p *spec.Page) {
 		for _, s := range seconds {
 			s.add(p)
 		}
-	}})
-	l.Second = map[string]lab.Endpoint{}
-	for _, s := range seconds {
-		l.Second[s.Name] = lab.Endpoint{Pod: s.name(), NodePort: netip.AddrPortFrom(s.worker.address, s.NodePort.Port())}
+		if change != nil {
+			change(p)
+		}
 	}
-	l.ExpectConverged(ctx, lab.Master1)
+	l := UpPage(ctx, "article", o)
+	l.Second = map[string]Endpoint{}
+	for _, s := range seconds {
+		l.Second[s.Name] = Endpoint{Pod: s.name(), NodePort: netip.AddrPortFrom(s.worker.address, s.NodePort.Port())}
+	}
+	l.ExpectConverged(ctx, Master1)
 	return l
 }
 
@@ -63,7 +67,7 @@ func (s second) name() string { return s.Pod + "-2" }
 // add puts the pod into the page: with a cable, behind the service's NodePort of its
 // worker, and in the service's EndpointSlice.
 func (s second) add(p *spec.Page) {
-	GinkgoHelper()
+	ginkgo.GinkgoHelper()
 	pod := *p.Nodes[s.Pod]
 	pod.Name = s.name()
 	pod.Interfaces = map[string]*spec.Interface{"eth0": {Addresses: []netip.Prefix{netip.PrefixFrom(s.pod, 24)}}}
@@ -85,7 +89,7 @@ func (s second) add(p *spec.Page) {
 	}
 	const endpoint = "- addresses: ["
 	manifest := string(p.ManifestFiles[s.Manifest])
-	Expect(strings.Count(manifest, endpoint)).To(Equal(1), "endpoints in %s", s.Manifest)
+	gomega.Expect(strings.Count(manifest, endpoint)).To(gomega.Equal(1), "endpoints in %s", s.Manifest)
 	_, first, _ := strings.Cut(manifest, endpoint)
 	another := strings.NewReplacer(s.PodPort.Addr().String(), s.pod.String(), s.Worker, s.worker.name, s.Pod, pod.Name).Replace(endpoint + first)
 	p.ManifestFiles[s.Manifest] = append(bytes.TrimRight([]byte(manifest), "\n"), "\n"+another...)

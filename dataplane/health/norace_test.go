@@ -1,0 +1,6 @@
+//go:build !race
+
+package health
+
+// racing says that this program has the race detector.
+const racing = false
