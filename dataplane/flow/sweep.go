@@ -27,7 +27,8 @@ type Swept struct {
 // closed ones more in a table that fills (closedFor),
 // promotes UDP flows by age, and returns what is named by flows on the way.
 // now is when it starts, by the clock of plan.Make; ages come from the kernel's
-// ticks, which no one can set.
+// ticks, which no one can set. It takes the machine a third of the time, except
+// while it removes what is over.
 //
 // A packet that comes in the microseconds between the last look at an entry
 // and its removal finds no flow: a datagram makes a new one, a segment of TCP
@@ -48,10 +49,12 @@ func (t *Table) Sweep(ctx context.Context, now time.Time, policy Policy) (swept 
 	}()
 	swept = Swept{Scan: newScan(now)}
 	unanswered := newCandidates(t.maxFlows)
+	rests := newRests()
 	for _, table := range []maps.FlowTable{maps.HalfOpen, maps.Established} {
 		entries := 0
 		over := func(k bpf.FlowKey, f bpf.Flow) bool { return policy.over(k, f, table, instant) }
 		removed, err := t.remove(ctx, table, over, func(k bpf.FlowKey, f bpf.Flow) {
+			rests.next(ctx)
 			entries++
 			note(swept.Scan, k, f)
 			unanswered.note(table, k, f)
