@@ -331,7 +331,11 @@ static __noinline int unusual(ctx_t *ctx, const struct packet *packet)
 		return unestablished(ctx, packet);
 	cache_drop(key, flow);
 	if (!(packet->signals & SIGNAL_FIRST) || flow->state != FLOW_CLOSING) {
+		bool lives = flow->state != FLOW_CLOSING;
+
 		flow_signal(&flows, key, flow, packet->signals);
+		if (lives && flow->state == FLOW_CLOSING)
+			halfopen_forget(key, flow);
 		return forward(ctx, packet, flow);
 	}
 	if (!renew(key, flow))
