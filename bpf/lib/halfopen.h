@@ -111,8 +111,8 @@ static __always_inline enum counter establish_both(const struct flow_key *reply_
 
 /* Moves a connection to flows, by either of its entries: own is the copy of entry at
  * key. The entries in flows_new stay until the connection ends: a CPU that missed
- * in flows just before must still find them. If their memory is another connection's by now, that one looks
- * promoted and can lose its tuple before it is. COUNTER_FORWARDED, COUNTER_IN: done.
+ * in flows just before must still find them. If their memory is another connection's by now, that
+ * one looks promoted and can lose its tuple before it is. COUNTER_FORWARDED, COUNTER_IN: done.
  */
 static __always_inline enum counter halfopen_promote(const struct flow_key *key, struct flow *entry,
 						     const struct flow *own)
